@@ -1,0 +1,80 @@
+"""
+Who touched what under this directory, and forbidding it: subtree watching on fanotify, with handlers that decide early.
+
+    >>> import fanotify_fastpath as fan
+    >>> for event in fan.watch("/srv/data"):  # doctest: +SKIP
+    ...     print(event.names, event.path, event.tgid, event.comm)
+"""
+
+from fanotify_fastpath.builtin import AllowDenyList, IgnorePrefix, MonitorSubtree
+from fanotify_fastpath.chain import Attachment
+from fanotify_fastpath.errors import (
+    Closed,
+    FastpathError,
+    HandlerBusy,
+    HandlerExists,
+    HandlerNotFound,
+    HandlerRefused,
+    InvalidArgument,
+    KernelRefused,
+    NotPermitted,
+    PathNotFound,
+    RegistryError,
+    UnsupportedFeature,
+    UnsupportedFilesystem,
+)
+from fanotify_fastpath.events import Event, Process
+from fanotify_fastpath.group import Group
+from fanotify_fastpath.handlers import Depends, Handler, HandlerEvent, HandlerFlags
+from fanotify_fastpath.marks import Mark, Scope
+from fanotify_fastpath.mask import Mask, mask_names, parse_mask
+from fanotify_fastpath.registry import Registry, describe, registry
+from fanotify_fastpath.roots import Root, RootSet
+from fanotify_fastpath.verdict import SEND_TO_USERSPACE, SKIP_EVENT, Verdict, deny
+from fanotify_fastpath.watch import Watch, awatch, watch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SEND_TO_USERSPACE",
+    "SKIP_EVENT",
+    "AllowDenyList",
+    "Attachment",
+    "Closed",
+    "Depends",
+    "Event",
+    "FastpathError",
+    "Group",
+    "Handler",
+    "HandlerBusy",
+    "HandlerEvent",
+    "HandlerExists",
+    "HandlerFlags",
+    "HandlerNotFound",
+    "HandlerRefused",
+    "IgnorePrefix",
+    "InvalidArgument",
+    "KernelRefused",
+    "Mark",
+    "Mask",
+    "MonitorSubtree",
+    "NotPermitted",
+    "PathNotFound",
+    "Process",
+    "Registry",
+    "RegistryError",
+    "Root",
+    "RootSet",
+    "Scope",
+    "UnsupportedFeature",
+    "UnsupportedFilesystem",
+    "Verdict",
+    "Watch",
+    "awatch",
+    "deny",
+    "describe",
+    "mask_names",
+    "parse_mask",
+    "registry",
+    "watch",
+]

@@ -1,0 +1,1 @@
+"""The engines: what makes events and runs handlers. None imports another."""

@@ -1,0 +1,78 @@
+"""What an engine must do. Groups speak to engines through this and nothing else."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fanotify_fastpath.chain import Chain
+from fanotify_fastpath.events import Event
+from fanotify_fastpath.marks import Mark
+from fanotify_fastpath.roots import Root
+
+
+@dataclass(slots=True)
+class Counters:
+    """
+    What became of the events of one group.
+
+    :ivar n_delivered: put into the stream
+    :ivar n_skipped: read from the kernel and dropped in user space (outside, own, or skipped by a handler)
+    :ivar n_lost: not in the stream though they should be; each is covered by an overflow event. Of an overflow whose number
+        the kernel does not tell, one is counted
+    :ivar n_overflows: overflow events
+    :ivar n_remembered: directories whose events the kernel was told to drop. It does not count what it drops there
+    :ivar n_rescans: rescan events
+    """
+
+    n_delivered: int = 0
+    n_skipped: int = 0
+    n_lost: int = 0
+    n_overflows: int = 0
+    n_remembered: int = 0
+    n_rescans: int = 0
+
+
+class MarkingEngine(Protocol):
+    """What takes marks and handlers, whether it delivers events or answers them."""
+
+    def add_mark(self, mark: Mark) -> None:
+        """Begin to deliver (or answer) events for *mark*, from when this returns; on an error nothing has changed."""
+        ...
+
+    def remove_mark(self, mark: Mark) -> None:
+        """Stop delivering events for *mark*."""
+        ...
+
+    def add_root(self, mark: Mark, root: Root) -> None:
+        """Add one more root to a mark of scope subtree, from when this returns."""
+        ...
+
+    def use_chain(self, chain: Chain) -> None:
+        """Send every event through *chain*."""
+        ...
+
+    def refresh(self) -> None:
+        """Handlers or root sets have changed: nothing decided before holds."""
+        ...
+
+    def close(self) -> None:
+        """Undo everything; a read that waits in another thread ends with an empty list."""
+        ...
+
+
+class Engine(MarkingEngine, Protocol):
+    """The machinery behind one group."""
+
+    name: str
+    counters: Counters
+
+    def inject(self, event: Event) -> None:
+        """Put an event that was made elsewhere into the stream."""
+        ...
+
+    def read(self, max_events: int, timeout_s: float | None) -> list[Event]:
+        """Wait for events, at most *timeout_s* (None: for ever), and return up to *max_events*, oldest first."""
+        ...
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when :meth:`read` would not wait."""
+        ...

@@ -1,0 +1,410 @@
+"""
+The fanotify engine: all of it together.
+
+Two threads may read: the user's, while it waits for events; and the housekeeper, while the user's is away handling them. So
+an event goes straight to a user who waits, and a user who is slow neither loses events nor keeps the kernel from being
+told what to drop. The housekeeper also watches the mounts.
+"""
+
+import contextlib
+import os
+import select
+import threading
+import time
+from typing import IO
+
+from fanotify_fastpath._engines.base import Counters
+from fanotify_fastpath._engines.fanotify.discovery import Discovery
+from fanotify_fastpath._engines.fanotify.interest import STRUCTURE, Interest
+from fanotify_fastpath._engines.fanotify.judge import Judge
+from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
+from fanotify_fastpath._engines.fanotify.mounts import MountFollower
+from fanotify_fastpath._engines.fanotify.objects import Objects
+from fanotify_fastpath._engines.fanotify.processes import Processes
+from fanotify_fastpath._engines.fanotify.sender import Sender
+from fanotify_fastpath._engines.fanotify.sequence import Sequence
+from fanotify_fastpath._engines.fanotify.store import Store
+from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.tree import Tree
+from fanotify_fastpath._uapi.constants import MarkFlag
+from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
+from fanotify_fastpath.chain import Chain
+from fanotify_fastpath.errors import Closed, FastpathError, PathNotFound
+from fanotify_fastpath.events import Event
+from fanotify_fastpath.marks import Mark, Scope
+from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import Root, identify
+
+#: a user who is away for longer is relieved by the housekeeper
+_PATIENCE_S = 0.005
+_MOUNTINFO = "/proc/self/mountinfo"
+
+
+class FanotifyEngine:
+    """
+    One group on the fanotify engine (:class:`~fanotify_fastpath._engines.base.Engine`).
+
+    :param include_self: deliver this process's own events too
+    :param follow_submounts: what is mounted inside a subtree belongs to it
+    :param max_queued: events kept for a slow user before they are counted as lost
+    :param with_tid: events carry the thread, and the process as far as it can be found
+    """
+
+    name = "fanotify"
+
+    def __init__(
+        self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False
+    ) -> None:
+        self.counters = Counters()
+        self.superblocks: dict[bytes, Superblock] = {}
+        self._lock = threading.RLock()
+        self._store = Store(max_queued, self._count_lost)
+        self._sender = Sender(
+            Processes(), self.superblocks, self.counters, self._store.put, include_self, with_tid
+        )
+        self._interest = Interest()
+        self._tree = Tree()
+        self._group: KernelGroup | None = None
+        self._objects: Objects | None = None
+        self._kernel_masks: dict[bytes, int] = {}
+        self._follower = MountFollower(self, follow=follow_submounts)
+        self._epoll = select.epoll()
+        self._epoll.register(self._store.fileno(), select.EPOLLIN)
+        self._housekeeper: threading.Thread | None = None
+        self._housekeeper_wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_armed = False
+        self._is_away = True
+        self._is_closed = False
+        self._n_readers = 0
+
+    # --- marks and handlers ---
+
+    def add_mark(self, mark: Mark) -> None:
+        """Begin to deliver events for *mark*."""
+        with self._lock:
+            self._check_open()
+            if mark.scope in (Scope.INODE, Scope.MOUNT):
+                self._add_object(mark)
+            else:
+                self._add_tree(mark)
+            self._start_housekeeper()
+            self._arm()
+
+    def _add_object(self, mark: Mark) -> None:
+        if self._objects is None:
+            group = self._new_group()
+            self._objects = Objects(group, self.superblocks.get, self._sender, self._covered)
+        self._superblock(mark.root)
+        self._objects.add(mark)
+
+    def _add_tree(self, mark: Mark) -> None:
+        if self._group is None:
+            self._make_judge()
+        for root in [mark.root, *mark.roots.roots]:
+            self.watch_filesystem(root, int(mark.mask))
+        self._interest.marks.append(mark)
+        mark.roots.on_change(self.refresh)
+        self.refresh()
+        self._follower.refresh([mark], is_first=True)
+
+    def _make_judge(self) -> None:
+        self._group = self._new_group()
+        self._sequence = Sequence(self._group.read_all)
+        self._discovery = Discovery(self._tree, self._sequence, self.superblocks.get)
+        self._judge = Judge(self._group, self._tree, self._discovery, self._interest, self._sender)
+        self._judge.on_root_gone = self._root_gone
+
+    def _new_group(self) -> KernelGroup:
+        group = KernelGroup(with_tid=self._sender.with_tid)
+        self._epoll.register(group.fd, select.EPOLLIN)
+        return group
+
+    def remove_mark(self, mark: Mark) -> None:
+        """Stop delivering events for *mark*."""
+        with self._lock:
+            self._check_open()
+            if mark in self._interest.marks:
+                self._interest.marks.remove(mark)
+                mark.roots.off_change(self.refresh)
+                self.refresh()
+            elif self._objects is not None and mark in self._objects.marks:
+                self._objects.remove(mark)
+
+    def add_root(self, mark: Mark, root: Root) -> None:
+        """Add one more root to a mark of scope subtree, from when this returns."""
+        with self._lock:
+            self._check_open()
+            self.watch_filesystem(root, int(mark.mask))
+            mark.roots.include(root)
+            self._follower.refresh([mark], is_first=True)
+
+    def use_chain(self, chain: Chain) -> None:
+        """Send every event through *chain*."""
+        self._interest.chain = self._sender.chain = chain
+
+    def refresh(self) -> None:
+        """Marks, handlers or root sets have changed: nothing decided before holds."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._tree.set_points(self._interest.rebuild())
+            for fsid in list(self._kernel_masks):
+                superblock = self.superblocks.get(fsid)
+                if superblock is not None:
+                    self._set_kernel_mask(superblock, self._interest.kernel_mask(fsid))
+            if self._group is not None:
+                self._group.forget()
+
+    def watch_filesystem(self, root: Root, mask: int) -> None:
+        """See to it that the kernel reports at least *mask* for the filesystem of *root*."""
+        superblock = self._superblock(root)
+        wanted = self._kernel_masks.get(superblock.fsid, 0) | mask | int(STRUCTURE)
+        self._set_kernel_mask(superblock, wanted)
+
+    def _superblock(self, root: Root) -> Superblock:
+        fsid = root.key[:FSID_BYTES]
+        superblock = self.superblocks.get(fsid)
+        if superblock is None:
+            mount = read_mounts().get(root.mount_id)
+            if mount is None:
+                raise PathNotFound(f"the mount of {os.fsdecode(root.path)!r} is not visible here", path=root.path)
+            superblock = self.superblocks[fsid] = Superblock(root, mount)
+            self._tree.add_top(superblock.top_key, mount.mountpoint)
+        return superblock
+
+    def _set_kernel_mask(self, superblock: Superblock, mask: int) -> None:
+        """Ask the kernel for what is wanted of a filesystem, no more and no less."""
+        assert self._group is not None
+        old = self._kernel_masks.get(superblock.fsid, 0)
+        path = superblock.mount.mountpoint
+        try:
+            if mask & ~old:
+                self._group.mark(MarkFlag.FILESYSTEM, mask & ~old, path, superblock.mount_fd())
+            if old & ~mask:
+                self._group.unmark(MarkFlag.FILESYSTEM, old & ~mask, path)
+        except FastpathError:
+            if not old:
+                del self.superblocks[superblock.fsid]
+            raise
+        finally:
+            superblock.release()
+        self._kernel_masks[superblock.fsid] = mask
+
+    def _covered(self, dir_key: bytes, is_dir: bool) -> int:
+        """Return the event types that the filesystem marks deliver of a directory."""
+        node = self._tree.get(dir_key)
+        if node is None or not self._interest.marks:
+            return 0
+        return self._interest.wanted(self._tree.settle(node).inside, dir_key[:FSID_BYTES])[1 if is_dir else 0]
+
+    # --- mounts ---
+
+    def lose_filesystem(self, superblock: Superblock) -> None:
+        """A filesystem was unmounted: its roots are gone."""
+        self._drain()
+        self._kernel_masks.pop(superblock.fsid, None)
+        self.superblocks.pop(superblock.fsid, None)
+        self._tree.drop_top(superblock.top_key)
+        self.tell(Mask.UNMOUNT, superblock.mount.mountpoint)
+        for mark in list(self._interest.marks):
+            for root in mark.roots.roots:
+                if root.key[:FSID_BYTES] == superblock.fsid:
+                    mark.roots.discard(root.key)
+        superblock.release()
+
+    def move_filesystem(self, superblock: Superblock, mount: Mount) -> None:
+        """The mount through which a filesystem is seen was moved, or another one takes its place."""
+        old, superblock.mount = superblock.mount.mountpoint, mount
+        if old == mount.mountpoint:
+            return
+        self._tree.add_top(superblock.top_key, mount.mountpoint)
+        for mark in self._interest.marks:
+            for root in mark.roots.roots:
+                if root.key[:FSID_BYTES] == superblock.fsid:
+                    self._tree.rename_root(root.key)
+
+    def is_inside(self, mark: Mark, path: bytes) -> bool:
+        """Tell whether the directory at *path* is in the subtree of *mark*."""
+        with contextlib.suppress(OSError):
+            node = self._discovery.directory(identify(path).key)
+            return node is not None and mark.roots.set_id in self._tree.settle(node).inside
+        return False
+
+    def inject(self, event: Event) -> None:
+        """Put an event that was made elsewhere into the stream."""
+        with self._lock:
+            self.counters.n_delivered += 1
+            self._store.put(event)
+            if not self._is_closed:
+                self._store.signal()
+
+    def tell(self, mask: Mask, path: bytes | None) -> None:
+        """Put an event about the stream itself into it."""
+        self.counters.n_rescans += 1 if mask & Mask.RESCAN else 0
+        self._sender.emit(Event(mask, path, is_dir=True), 0)
+
+    def _root_gone(self, key: bytes, path: bytes | None) -> None:
+        is_root = False
+        for roots in self._interest.rebuild():
+            if roots.points.get(key, (None, False))[1]:
+                is_root = True
+            roots.discard(key)
+        if is_root:
+            self.tell(Mask.ROOT_GONE, path)
+
+    # --- reading ---
+
+    def read(self, max_events: int, timeout_s: float | None) -> list[Event]:
+        """Wait for events, at most *timeout_s* (None: for ever), and return up to *max_events*, oldest first."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._lock:
+            self._n_readers += 1
+            self._is_away = False
+        try:
+            while not self._store and not self._is_closed:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not self._epoll.poll(left) and deadline is not None and time.monotonic() >= deadline:
+                    break
+                self._pump()
+            return self._take(max_events)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._n_readers -= 1
+            self._is_away = not self._n_readers
+            if self._is_closed:
+                self._close_descriptors()
+            else:
+                self._arm()
+
+    def _take(self, max_events: int) -> list[Event]:
+        if not self._store:
+            return []
+        with self._lock:
+            events = self._store.take(max_events)
+            if not self._is_closed:
+                self._store.signal()
+            return events
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when :meth:`read` would not wait."""
+        return self._epoll.fileno()
+
+    def _pump(self) -> None:
+        """Take what the kernel has and decide about it."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._drain()
+            for superblock in self.superblocks.values():
+                superblock.release()
+            self._store.signal()
+
+    def _drain(self) -> None:
+        self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._sender.processes.begin()
+        if self._group is not None:
+            self._sequence.fill()
+            raw = self._sequence.next()
+            while raw is not None:
+                self._judge.judge(raw)
+                raw = self._sequence.next()
+            for chain in self._sequence.take_suspects():
+                self._judge.check_renames(chain)
+            self._tree.bury()
+        if self._objects is not None:
+            self._objects.drain(self._interest.rebuild())
+
+    # --- the housekeeper ---
+
+    def _start_housekeeper(self) -> None:
+        if self._housekeeper is None:
+            self._housekeeper = threading.Thread(target=self._keep_house, name="fanfp-housekeeper", daemon=True)
+            self._housekeeper.start()
+
+    def _arm(self) -> None:
+        """The user goes away: have the housekeeper look whether it stays away."""
+        if not self._is_armed and not self._is_closed:
+            self._is_armed = True
+            os.eventfd_write(self._housekeeper_wake, 1)
+
+    def _keep_house(self) -> None:
+        """Watch the mounts; read for a user who is away."""
+        with open(_MOUNTINFO, "rb") as mountinfo:
+            is_relieving = False
+            idle = self._poller(mountinfo, with_groups=False)
+            poller = idle
+            while not self._is_closed:
+                ready = {fd for fd, _ in poller.poll()}
+                if mountinfo.fileno() in ready:
+                    self._mounts_changed()
+                if self._housekeeper_wake in ready:
+                    is_relieving = self._is_user_slow()
+                    poller = self._poller(mountinfo, with_groups=True) if is_relieving else idle
+                if is_relieving and self._is_away:
+                    self._pump()
+                elif is_relieving:
+                    is_relieving, poller = False, idle
+
+    def _poller(self, mountinfo: IO[bytes], *, with_groups: bool) -> select.poll:
+        poller = select.poll()
+        poller.register(mountinfo, select.POLLPRI | select.POLLERR)
+        poller.register(self._housekeeper_wake, select.POLLIN)
+        if with_groups:
+            for group in self._groups():
+                poller.register(group.fd, select.POLLIN)
+        return poller
+
+    def _is_user_slow(self) -> bool:
+        """Give the user a moment to come back."""
+        time.sleep(_PATIENCE_S)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._housekeeper_wake)
+        self._is_armed = False
+        return self._is_away
+
+    def _mounts_changed(self) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                self._follower.refresh(self._interest.marks, is_first=False)
+                self._store.signal()
+
+    def _groups(self) -> list[KernelGroup]:
+        groups = [self._group, self._objects.group if self._objects is not None else None]
+        return [group for group in groups if group is not None]
+
+    def _count_lost(self, n_events: int) -> None:
+        self.counters.n_lost += n_events
+        self.counters.n_delivered -= n_events
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Closed("the group is closed")
+
+    def close(self) -> None:
+        """Undo everything; a :meth:`read` that waits in another thread ends."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._store.wake()
+            os.eventfd_write(self._housekeeper_wake, 1)
+        if self._housekeeper is not None and self._housekeeper is not threading.current_thread():
+            self._housekeeper.join()
+        with self._lock:
+            for group in self._groups():
+                group.close()
+            for superblock in self.superblocks.values():
+                superblock.release()
+            self._sender.processes.close()
+            os.close(self._housekeeper_wake)
+            self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        """Close what a waiting read polls, once nobody waits."""
+        if self._is_closed and not self._n_readers and not self._epoll.closed:
+            self._epoll.close()
+            self._store.close()

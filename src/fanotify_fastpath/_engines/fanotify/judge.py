@@ -1,0 +1,267 @@
+"""
+What a record means: keep the model up to date, decide who wants it, remember in the kernel what nobody wants.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from fanotify_fastpath._engines.fanotify.discovery import Discovery
+from fanotify_fastpath._engines.fanotify.interest import Interest
+from fanotify_fastpath._engines.fanotify.kernel_group import NEVER_IGNORED, KernelGroup
+from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
+from fanotify_fastpath._engines.fanotify.sequence import Raw
+from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES
+from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Inside, Tree
+from fanotify_fastpath._uapi import syscalls
+from fanotify_fastpath.events import Event
+from fanotify_fastpath.mask import EVENT_FLAGS, Mask
+
+_RENAME, _DELETE, _ONDIR = int(Mask.RENAME), int(Mask.DELETE), int(Mask.ONDIR)
+_ATTRIB, _OVERFLOW = int(Mask.ATTRIB), int(Mask.Q_OVERFLOW)
+_TYPES = ~int(EVENT_FLAGS)
+_SELF = b"."
+#: an ignore mark that was evicted is put back no sooner than this
+_REMEMBER_AGAIN_NS = 1_000_000_000
+
+
+class Judge:
+    """
+    Decides about the records of one kernel group that holds filesystem marks.
+
+    :param group: where what nobody wants is remembered
+    :param sender: takes each event that somebody wants
+    """
+
+    def __init__(
+        self,
+        group: KernelGroup,
+        tree: Tree,
+        discovery: Discovery,
+        interest: Interest,
+        sender: Sender,
+    ) -> None:
+        self._group = group
+        self._tree = tree
+        self._discovery = discovery
+        self._interest = interest
+        self._sender = sender
+        self._counters = sender.counters
+        self._superblocks = sender.superblocks
+        self.on_root_gone: Callable[[bytes, bytes | None], None] = lambda key, path: None
+
+    def judge(self, raw: Raw) -> None:
+        """Decide about one record."""
+        mask = raw.mask
+        if mask & _OVERFLOW:
+            self.overflow(None)
+        elif mask & _RENAME and raw.dir is not None and raw.dir2 is not None:
+            self._judge_rename(raw, raw.dir, raw.dir2)
+        elif raw.dir is None:
+            self._judge_without_directory(raw)
+        else:
+            self._judge_entry(raw, raw.dir)
+        if mask & _DELETE and raw.obj is not None:
+            self._removed(raw, raw.obj)
+
+    def _judge_entry(self, raw: Raw, dir_key: bytes) -> None:
+        """An event on an entry of a directory, or on the directory itself."""
+        if self._sender.is_own(raw):
+            return
+        node = self._tree.get(dir_key) or self._discovery.directory(dir_key)
+        if node is None:
+            self._send_undecided(raw, None, raw.name)
+            return
+        if node.epoch != self._tree.epoch:
+            self._tree.settle(node)
+        if node.want_file < 0:
+            self._interest.settle(node)
+        inside = node.inside
+        is_dir = raw.mask & _ONDIR
+        want = node.want_dir if is_dir else node.want_file
+        if self._tree.is_point(raw.obj):
+            inside = self._tree.inside_of(inside, raw.obj)
+            want = self._interest.wanted(inside, dir_key[:FSID_BYTES])[1 if is_dir else 0]
+        types = raw.mask & want
+        if not types:
+            self._counters.n_skipped += 1
+            if not is_dir:
+                self._remember(node, ~node.want_file)
+            return
+        name = None if raw.name == _SELF else raw.name
+        path = node.path if name is None else node.child_path(name)
+        skipped_all = self._sender.send(raw, Finding(types, node.name if name is None else name, path, inside))
+        if skipped_all and not is_dir:
+            self._remember(node, -1)
+
+    def _judge_without_directory(self, raw: Raw) -> None:
+        """An event on an inode of which no directory is known."""
+        superblock = self._superblocks.get(raw.obj[:FSID_BYTES]) if raw.obj is not None else None
+        is_link_count = raw.mask & _TYPES == _ATTRIB and not raw.mask & _ONDIR
+        if self._sender.is_own(raw):
+            return
+        if is_link_count and not self._tree.is_point(raw.obj):
+            # a change of the link count comes beside the CREATE or DELETE of the name, and names no directory
+            self._counters.n_skipped += 1
+            return
+        fsid = raw.obj[:FSID_BYTES] if raw.obj is not None else b""
+        inside = self._tree.inside_of(NOWHERE, raw.obj)
+        for_files, for_dirs = self._interest.wanted(inside, fsid)
+        types = raw.mask & (for_dirs if raw.mask & _ONDIR else for_files)
+        if types and (inside or superblock is None):
+            self._sender.send(raw, Finding(types, None, self._tree.root_path(raw.obj), inside))
+        elif types or not inside:
+            self._send_undecided(raw, None, None)
+
+    def _judge_rename(self, raw: Raw, old_key: bytes, new_key: bytes) -> None:
+        """A rename: two directories, two paths, perhaps a border between them."""
+        is_dir = bool(raw.mask & _ONDIR)
+        old, new = self._discovery.directory(old_key), self._discovery.directory(new_key)
+        fsid = old_key[:FSID_BYTES]
+        before = self._inside_at(old, raw.obj)
+        old_path = self._path_at(old, raw.name, raw.obj)
+        if is_dir and raw.obj is not None:
+            self._move_directory(raw, raw.obj, new)
+        after = self._inside_at(new, raw.obj)
+        new_path = new.child_path(raw.name2) if new is not None and raw.name2 is not None else None
+        gains = self._gains(before, after, fsid, is_dir)
+        if is_dir and (gains or before != after):
+            self._group.forget()
+        if not self._sender.is_own(raw):
+            self._send_rename(raw, before, after, old_path, new_path, fsid)
+        if is_dir and gains and new_path is not None:
+            self._counters.n_rescans += 1
+            self._sender.emit(Event(Mask.RESCAN, new_path, is_dir=True), raw.pid)
+
+    def _gains(self, before: Inside | None, after: Inside | None, fsid: bytes, is_dir: bool) -> bool:
+        """Tell whether a directory's files may have been dropped in the kernel though now they are wanted."""
+        if before is None or after is None or self._interest.has_directory_handlers:
+            return True
+        wanted_before, wanted_after = self._interest.wanted(before, fsid), self._interest.wanted(after, fsid)
+        return any(b & ~a for b, a in zip(wanted_after, wanted_before, strict=True)) or bool(after - before)
+
+    def _send_rename(
+        self, raw: Raw, before: Inside | None, after: Inside | None, old: bytes | None, new: bytes | None, fsid: bytes
+    ) -> None:
+        if before is None or after is None:
+            self._send_undecided(raw, new, raw.name2, old)
+            return
+        n = 1 if raw.mask & _ONDIR else 0
+        want = self._interest.wanted(before, fsid)[n] | self._interest.wanted(after, fsid)[n]
+        if not raw.mask & want & _TYPES:
+            self._counters.n_skipped += 1
+            return
+        crossing: Crossing | None = None
+        if self._interest.has_subtrees():
+            was, is_now = self._interest.is_watched(before, fsid), self._interest.is_watched(after, fsid)
+            crossing = None if was == is_now else "in" if is_now else "out"
+        self._sender.send(raw, Finding(_RENAME, raw.name2, new, before, after, old, crossing))
+
+    def _move_directory(self, raw: Raw, key: bytes, new: Directory | None) -> None:
+        overwritten = self._tree.root_at(raw.dir2, raw.name2)
+        if overwritten is not None and overwritten != key:
+            self.on_root_gone(overwritten, self._tree.root_path(overwritten))
+        for root_key in self._tree.roots_below(key):
+            self._discovery.directory(root_key)
+            self._tree.rename_root(root_key)
+        self._tree.move(key, new, raw.name2 or b"")
+        if new is not None:
+            self._tree.settle(new)
+
+    def _removed(self, raw: Raw, key: bytes) -> None:
+        """An entry was removed: a directory for good, a file perhaps by its last name."""
+        if raw.mask & _ONDIR:
+            path = self._tree.root_path(key)
+            node = self._tree.get(key)
+            if path is None and node is not None:
+                path = self._tree.settle(node).path
+            self._tree.remove(key)
+        elif self._tree.is_point(key) and self._is_gone(key):
+            path = self._tree.root_path(key)
+        else:
+            return
+        if self._tree.is_point(key):
+            self.on_root_gone(key, path)
+
+    def _is_gone(self, key: bytes) -> bool:
+        superblock = self._superblocks.get(key[:FSID_BYTES])
+        if superblock is None:
+            return True
+        try:
+            os.close(superblock.open_handle(key))
+        except OSError:
+            return True
+        return False
+
+    def overflow(self, lost: int | None) -> None:
+        """Events were lost, perhaps renames among them: nothing that is known of the tree still holds."""
+        self._group.forget()
+        self._tree.forget()
+        self._counters.n_overflows += 1
+        self._counters.n_lost += 1 if lost is None else lost
+        self._sender.emit(Event(Mask.Q_OVERFLOW, None, lost=lost), 0)
+
+    def check_renames(self, chain: list[Raw]) -> None:
+        """
+        A chain of renames that came back to where it had been: see whether a repeated one vanished in an earlier one.
+
+        If the object stands where the chain says, all is well. If it stands where an earlier rename had put it, that one
+        happened again, and is delivered again.
+        """
+        last = chain[-1]
+        if self._stands_at(last, last.dir2, last.name2) is not False:
+            return
+        for raw in chain:
+            if raw.dir == last.dir2 and raw.name == last.name2 and self._stands_at(raw, raw.dir2, raw.name2):
+                self.judge(raw)
+                return
+
+    def _stands_at(self, raw: Raw, dir_key: bytes | None, name: bytes | None) -> bool | None:
+        """Tell whether the object has that name in that directory now; None when that cannot be found out."""
+        superblock = self._superblocks.get(raw.obj[:FSID_BYTES]) if raw.obj is not None else None
+        if superblock is None or dir_key is None or name is None or raw.obj is None:
+            return None
+        try:
+            dir_fd = superblock.open_handle(dir_key)
+        except OSError:
+            return None
+        try:
+            return syscalls.name_to_handle_at(dir_fd, name, 0)[0] == raw.obj[FSID_BYTES:]
+        except OSError:
+            return False
+        finally:
+            os.close(dir_fd)
+
+    def _inside_at(self, directory: Directory | None, obj: bytes | None) -> Inside | None:
+        if directory is None:
+            return None
+        return self._tree.inside_of(self._tree.settle(directory).inside, obj)
+
+    def _path_at(self, directory: Directory | None, name: bytes | None, obj: bytes | None) -> bytes | None:
+        root_path = self._tree.root_path(obj)
+        if root_path is not None:
+            return root_path
+        return directory.child_path(name) if directory is not None and name is not None else None
+
+    def _remember(self, node: Directory, unwanted: int) -> None:
+        """Nobody wants these event types for files in this directory: let the kernel drop them from now on."""
+        is_fresh = node.remembered_ns > self._group.forgot_ns and self._sender.now_ns - node.remembered_ns < _REMEMBER_AGAIN_NS
+        if is_fresh or not self._interest.may_remember(node):
+            return
+        superblock = self._superblocks.get(node.key[:FSID_BYTES])
+        asked = self._interest.kernel_mask(node.key[:FSID_BYTES]) & _TYPES & ~NEVER_IGNORED & unwanted
+        if superblock is None or not asked:
+            return
+        node.remembered_ns = self._sender.now_ns
+        with contextlib.suppress(OSError):
+            fd = superblock.open_handle(node.key)
+            try:
+                if self._group.remember(fd, asked):
+                    self._counters.n_remembered += 1
+            finally:
+                os.close(fd)
+
+    def _send_undecided(self, raw: Raw, path: bytes | None, name: bytes | None, old_path: bytes | None = None) -> None:
+        types = raw.mask & _TYPES & self._interest.kernel_mask((raw.dir or raw.obj or b"")[:FSID_BYTES])
+        if types:
+            self._sender.send(raw, Finding(types, name, path, old_path=old_path))

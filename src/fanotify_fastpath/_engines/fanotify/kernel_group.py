@@ -1,0 +1,163 @@
+"""fanotify's own group: one descriptor, its marks, and the directories remembered with ignore marks."""
+
+import errno
+import os
+import time
+
+from fanotify_fastpath._uapi import capabilities, syscalls
+from fanotify_fastpath._uapi.constants import AT_FDCWD, InitFlag, MarkFlag
+from fanotify_fastpath.errors import (
+    KernelRefused,
+    NotPermitted,
+    UnsupportedFeature,
+    UnsupportedFilesystem,
+)
+from fanotify_fastpath.mask import Mask
+
+_FIRST_READ_BYTES = 8192
+_READ_BYTES = 1 << 18
+#: an event with two names and three handles is shorter than this
+_EVENT_MAX_BYTES = 2048
+#: bytes to take at once before the engine looks at them
+_FILL_MAX_BYTES = 1 << 22
+
+_REMEMBER = MarkFlag.ADD | MarkFlag.IGNORE_SURV | MarkFlag.EVICTABLE
+#: never remembered: a rename concerns two directories, and the ignore mark of either would hide it
+NEVER_IGNORED = int(Mask.RENAME)
+
+
+class KernelGroup:
+    """
+    One fanotify group that reports file handles and names.
+
+    :param with_tid: report thread ids instead of process ids
+    :raises NotPermitted: the limit of groups for unprivileged users, or seccomp, forbids it
+    :raises UnsupportedFeature: the kernel is older than Linux 5.17
+    """
+
+    def __init__(self, *, with_tid: bool = False) -> None:
+        flags = InitFlag.REPORT_DFID_NAME_TARGET | InitFlag.CLOEXEC | InitFlag.NONBLOCK
+        self.is_privileged = capabilities.has("CAP_SYS_ADMIN")
+        if self.is_privileged:
+            flags |= InitFlag.UNLIMITED_QUEUE | InitFlag.UNLIMITED_MARKS
+        if with_tid:
+            flags |= InitFlag.REPORT_TID
+        try:
+            self.fd = syscalls.fanotify_init(flags)
+        except OSError as exc:
+            raise _init_error(exc) from None
+        self.n_remembered = 0
+        self.forgot_ns = 0
+
+    def mark(self, flags: int, mask: int, path: bytes, dir_fd: int = AT_FDCWD) -> None:
+        """
+        Add a mark that asks for events.
+
+        :param path: the object; with *dir_fd* only the name of it in an error
+        :param dir_fd: an open descriptor of the object, instead of the path
+        :raises NotPermitted: the caller lacks CAP_SYS_ADMIN
+        :raises UnsupportedFilesystem: the filesystem cannot be marked so
+        """
+        try:
+            syscalls.fanotify_mark(self.fd, MarkFlag.ADD | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else None)
+        except OSError as exc:
+            raise _mark_error(exc, flags, path) from None
+
+    def unmark(self, flags: int, mask: int, path: bytes) -> None:
+        """Take event types off a mark; nothing happens if it is gone by now."""
+        try:
+            syscalls.fanotify_mark(self.fd, MarkFlag.REMOVE | flags, mask, path=path)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.EINVAL, errno.ENODEV, errno.ENOTDIR):
+                raise KernelRefused(
+                    f"cannot take the mark off {os.fsdecode(path)!r}: {exc.strerror}", exc.errno, path
+                ) from None
+
+    def remember(self, dir_fd: int, mask: int) -> bool:
+        """
+        Tell the kernel to drop events on files of a directory; it forgets that when memory is short.
+
+        :param dir_fd: the directory; ``O_PATH`` will do
+        :param mask: event types to drop
+        :return: False where this filesystem does not allow it (a btrfs subvolume with another id)
+        """
+        try:
+            syscalls.fanotify_mark(
+                self.fd, _REMEMBER | MarkFlag.ONLYDIR, mask & ~NEVER_IGNORED | Mask.EVENT_ON_CHILD, dir_fd, b"."
+            )
+        except OSError:
+            return False
+        self.n_remembered += 1
+        return True
+
+    def forget(self) -> None:
+        """Take all that was remembered back."""
+        if self.n_remembered:
+            syscalls.fanotify_mark(self.fd, MarkFlag.FLUSH, 0)
+            self.n_remembered = 0
+            self.forgot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def read_all(self) -> tuple[list[bytes], bool]:
+        """
+        Read what is queued, at most about 4 MiB, without waiting.
+
+        :return: the bytes of each read, and whether the queue was emptied
+        """
+        buffers: list[bytes] = []
+        size, total = _FIRST_READ_BYTES, 0
+        while total < _FILL_MAX_BYTES:
+            try:
+                buffer = os.read(self.fd, size)
+            except BlockingIOError:
+                return buffers, True
+            buffers.append(buffer)
+            if len(buffer) < size - _EVENT_MAX_BYTES:
+                return buffers, True
+            total += len(buffer)
+            size = _READ_BYTES
+        return buffers, False
+
+    def close(self) -> None:
+        """Close the descriptor; the kernel takes all marks away."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _init_error(exc: OSError) -> Exception:
+    if exc.errno == errno.EMFILE:
+        return KernelRefused(
+            "cannot make a fanotify group: this user has as many as /proc/sys/fs/fanotify/max_user_groups allows, "
+            "or no descriptor is free; close some or raise the limit",
+            exc.errno,
+        )
+    if exc.errno == errno.EPERM:
+        return NotPermitted("cannot make a fanotify group: not permitted here (a sandbox or seccomp filter?)")
+    if exc.errno in (errno.EINVAL, errno.ENOSYS):
+        return UnsupportedFeature(
+            "cannot make a fanotify group: this kernel's fanotify does not report target handles; Linux 5.17 is the first",
+            errno.EOPNOTSUPP,
+        )
+    return KernelRefused(f"cannot make a fanotify group: {exc.strerror}", exc.errno)
+
+
+def _mark_error(exc: OSError, flags: int, path: bytes) -> Exception:
+    shown = os.fsdecode(path)
+    if exc.errno == errno.EPERM or exc.errno == errno.EACCES:
+        return NotPermitted(
+            f"cannot watch {shown!r}: marking a whole filesystem or mount needs CAP_SYS_ADMIN; without it a single "
+            "directory that you may read can be watched (scope inode)",
+            exc.errno,
+            path,
+        )
+    reasons = {
+        errno.EXDEV: "it is a btrfs subvolume whose id differs from its filesystem's; watch the top level of the filesystem",
+        errno.ENODEV: "its filesystem has no id, so events there cannot be told apart",
+        errno.EOPNOTSUPP: "its filesystem cannot find files by handle; for overlayfs mount it with index=on,nfs_export=on",
+        errno.EINVAL: "the kernel refuses these event types for this kind of mark or object",
+    }
+    if exc.errno in (errno.EXDEV, errno.ENODEV, errno.EOPNOTSUPP):
+        return UnsupportedFilesystem(f"cannot watch {shown!r}: {reasons[exc.errno]}", exc.errno, path)
+    if exc.errno == errno.EINVAL:
+        return UnsupportedFeature(f"cannot watch {shown!r}: {reasons[exc.errno]}", exc.errno, path)
+    return KernelRefused(f"cannot watch {shown!r}: {exc.strerror}", exc.errno, path)

@@ -1,0 +1,151 @@
+"""
+Marks on single objects and on mounts: a kernel group of its own, in which nothing is remembered.
+
+It works without privilege for a directory or file that the user may read: no filesystem mark is needed, and the path of what was
+marked is the one that was given. Here no renames of directories are followed, so places found are not kept.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+from fanotify_fastpath._engines.fanotify.discovery import Discovery
+from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
+from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
+from fanotify_fastpath._engines.fanotify.sequence import Raw, Sequence
+from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Tree
+from fanotify_fastpath._uapi import capabilities
+from fanotify_fastpath._uapi.constants import MarkFlag
+from fanotify_fastpath.errors import FastpathError
+from fanotify_fastpath.events import Event
+from fanotify_fastpath.marks import Mark, Scope
+from fanotify_fastpath.mask import EVENT_FLAGS, Mask
+from fanotify_fastpath.roots import RootSet
+
+_FLAGS = {Scope.INODE: MarkFlag.INODE, Scope.MOUNT: MarkFlag.MOUNT}
+
+
+class Objects:
+    """
+    The marks of scope inode and mount of one group.
+
+    :param covered: tells which event types the filesystem marks deliver of a directory already
+    """
+
+    def __init__(
+        self,
+        group: KernelGroup,
+        superblock_of: Callable[[bytes], Superblock | None],
+        sender: Sender,
+        covered: Callable[[bytes, bool], int],
+    ) -> None:
+        self.group = group
+        self.marks: list[Mark] = []
+        self._sender = sender
+        self._covered = covered
+        self.sequence = Sequence(group.read_all)
+        self._tree = Tree()
+        self._discovery = Discovery(self._tree, self.sequence, superblock_of)
+        self._can_open = capabilities.has("CAP_DAC_READ_SEARCH")
+
+    def add(self, mark: Mark) -> None:
+        """Add a mark to the kernel group."""
+        self.group.mark(_FLAGS[mark.scope], int(mark.mask), mark.root.path)
+        self.marks.append(mark)
+
+    def remove(self, mark: Mark) -> None:
+        """Take a mark off again, unless another one still wants its event types."""
+        self.marks.remove(mark)
+        others = 0
+        for other in self.marks:
+            if (other.scope, other.root.key) == (mark.scope, mark.root.key):
+                others |= int(other.mask)
+        with contextlib.suppress(FastpathError):
+            self.group.unmark(_FLAGS[mark.scope], int(mark.mask) & ~others, mark.root.path)
+
+    def drain(self, sets: list[RootSet]) -> None:
+        """
+        Take what the kernel has and decide about it.
+
+        :param sets: the root sets in use
+        """
+        if not self.sequence.fill():
+            return
+        self._begin(sets)
+        raw = self.sequence.next()
+        while raw is not None:
+            self._judge(raw)
+            raw = self.sequence.next()
+        self.sequence.take_suspects()
+
+    def _begin(self, sets: list[RootSet]) -> None:
+        """What was found before may be elsewhere by now."""
+        self._tree = self._discovery.use(Tree())
+        self._tree.set_points(sets)
+        for mark in self.marks:
+            if mark.scope is Scope.INODE and mark.root.is_dir:
+                self._tree.add_top(mark.root.key, mark.root.path)
+
+    def _judge(self, raw: Raw) -> None:
+        if raw.mask & Mask.Q_OVERFLOW:
+            self._sender.counters.n_overflows += 1
+            self._sender.counters.n_lost += 1
+            self._sender.emit(Event(Mask.Q_OVERFLOW, None, lost=None), 0)
+        elif not self._sender.is_own(raw):
+            self._judge_entry(raw)
+
+    def _judge_entry(self, raw: Raw) -> None:
+        is_dir = bool(raw.mask & Mask.ONDIR)
+        types = raw.mask & self._wanted(raw, is_dir) & ~EVENT_FLAGS
+        if raw.dir is not None:
+            types &= ~self._covered(raw.dir, is_dir)
+        if not types:
+            self._sender.counters.n_skipped += 1
+            return
+        node = self._directory(raw.dir)
+        path = self._path(node, raw.name) or self._path_of_object(raw.obj)
+        inside = None if node is None else self._tree.inside_of(node.inside, raw.obj)
+        if inside is None and path is not None:
+            inside = self._tree.inside_of(NOWHERE, raw.obj)
+        found = Finding(int(types), None if raw.name == b"." else raw.name, path, inside)
+        if raw.mask & Mask.RENAME:
+            new = self._directory(raw.dir2)
+            found.old_path, found.path = path, self._path(new, raw.name2)
+            found.inside2 = None if new is None else self._tree.inside_of(new.inside, raw.obj)
+            if found.inside is None:
+                found.inside = found.inside2
+        self._sender.send(raw, found)
+
+    def _path(self, node: Directory | None, name: bytes | None) -> bytes | None:
+        if node is None or name is None:
+            return None
+        return node.path if name == b"." else node.child_path(name)
+
+    def _directory(self, key: bytes | None) -> Directory | None:
+        """Find a directory; without privilege only one that was marked."""
+        if key is None:
+            return None
+        node = self._tree.get(key)
+        if node is None and self._can_open:
+            node = self._discovery.directory(key)
+        return None if node is None else self._tree.settle(node)
+
+    def _wanted(self, raw: Raw, is_dir: bool) -> int:
+        """Return the event types that these marks want of a record."""
+        want = 0
+        fsid = (raw.dir or raw.dir2 or raw.obj or b"")[:FSID_BYTES]
+        for mark in self.marks:
+            if mark.scope is Scope.MOUNT:
+                covers = mark.root.key[:FSID_BYTES] == fsid
+            else:
+                covers = mark.root.key in (raw.dir, raw.dir2, raw.obj)
+            if covers and (mark.mask & Mask.ONDIR or not is_dir):
+                want |= mark.types
+        return want
+
+    def _path_of_object(self, key: bytes | None) -> bytes | None:
+        """Path of a single file that was marked, as it was given."""
+        for mark in self.marks:
+            if mark.scope is Scope.INODE and mark.root.key == key:
+                return mark.root.path
+        return None

@@ -1,0 +1,185 @@
+"""From a decision to an event in the stream: the handlers are asked, who did it is looked up, the event is made."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fanotify_fastpath._engines.base import Counters
+from fanotify_fastpath._engines.fanotify.processes import Processes
+from fanotify_fastpath._engines.fanotify.sequence import Raw
+from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.tree import Inside
+from fanotify_fastpath.chain import Chain
+from fanotify_fastpath.events import NOBODY, Crossing, Event, Process
+from fanotify_fastpath.handlers import Depends
+from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import RootSet
+from fanotify_fastpath.verdict import VerdictKind
+
+_ONDIR = int(Mask.ONDIR)
+_SELF = b"."
+_HOLDS_FOR_DIRECTORY = (Depends.DIRECTORY, Depends.NOTHING)
+_masks: dict[int, Mask] = {}
+
+
+def _mask_of(types: int) -> Mask:
+    mask = _masks.get(types)
+    if mask is None:
+        mask = _masks[types] = Mask(types)
+    return mask
+
+
+class Candidate:
+    """An event as handlers see it (:class:`~fanotify_fastpath.handlers.HandlerEvent`); the process is looked up on use."""
+
+    __slots__ = ("_inside", "_inside2", "_lookup", "dev", "inode", "is_dir", "mask", "name", "tgid")
+
+    def __init__(
+        self,
+        mask: int,
+        name: bytes | None,
+        tgid: int,
+        lookup: Callable[[int], Process],
+        inside: Inside | None,
+        inside2: Inside | None = None,
+        dev: int | None = None,
+        inode: int | None = None,
+    ) -> None:
+        self.mask = mask
+        self.is_dir = bool(mask & _ONDIR)
+        self.name = name
+        self.tgid = tgid
+        self.dev = dev
+        self.inode = inode
+        self._inside = inside
+        self._inside2 = inside2
+        self._lookup = lookup
+
+    def inside(self, roots: RootSet) -> bool | None:
+        """Tell whether the object is in the subtree; a renamed one counts as inside when either side is."""
+        if self._inside is None:
+            return None
+        return roots.set_id in self._inside or (self._inside2 is not None and roots.set_id in self._inside2)
+
+    @property
+    def uid(self) -> int | None:
+        """Effective user id."""
+        return self._lookup(self.tgid).uid
+
+    @property
+    def comm(self) -> bytes | None:
+        """Name of the process."""
+        comm = self._lookup(self.tgid).comm
+        return None if comm is None else os.fsencode(comm)
+
+    @property
+    def exe(self) -> bytes | None:
+        """Path of the executable."""
+        exe = self._lookup(self.tgid).exe
+        return None if exe is None else os.fsencode(exe)
+
+
+@dataclass(slots=True)
+class Finding:
+    """
+    What was found out about a record before the handlers are asked.
+
+    :ivar types: event types that somebody wants
+    :ivar name: name of the object
+    :ivar path: absolute path
+    :ivar inside: root sets that it is in; None when undecided
+    :ivar inside2: for a rename: root sets that it is in afterwards
+    :ivar old_path: for a rename: path before
+    :ivar crossing: for a rename: the border that it crossed
+    """
+
+    types: int
+    name: bytes | None = None
+    path: bytes | None = None
+    inside: Inside | None = None
+    inside2: Inside | None = None
+    old_path: bytes | None = None
+    crossing: Crossing | None = None
+
+
+@dataclass(slots=True)
+class Sender:
+    """
+    The end of the line, common to all kernel groups of one engine.
+
+    :ivar put: takes each event of the stream
+    :ivar chain: the handlers
+    :ivar now_ns: CLOCK_BOOTTIME of the current batch
+    """
+
+    processes: Processes
+    superblocks: dict[bytes, Superblock]
+    counters: Counters
+    put: Callable[[Event], None]
+    include_self: bool
+    with_tid: bool
+    chain: Chain | None = None
+    now_ns: int = 0
+    own: int = field(default_factory=os.getpid)
+
+    def is_own(self, raw: Raw) -> bool:
+        """Tell whether this process did it, and count it as skipped if that is not wanted."""
+        if raw.pid != self.own or self.include_self:
+            return False
+        self.counters.n_skipped += 1
+        return True
+
+    def send(self, raw: Raw, found: Finding) -> bool:
+        """
+        Ask the handlers, then deliver.
+
+        :return: True when a handler skipped it for a reason that holds for the whole directory
+        """
+        key = raw.dir if raw.name == _SELF else raw.obj
+        superblock = self.superblocks.get(key[:FSID_BYTES]) if key is not None else None
+        inode = superblock.inode_of(key) if superblock is not None else None
+        dev = superblock.dev if superblock is not None else None
+        is_dir = bool(raw.mask & _ONDIR)
+        undecided = found.inside is None
+        if self.chain is not None and self.chain.attachments:
+            candidate = Candidate(
+                found.types | raw.mask & _ONDIR,
+                found.name,
+                raw.pid,
+                self.processes.get,
+                found.inside,
+                found.inside2,
+                dev,
+                inode,
+            )
+            verdict, attachment, failed = self.chain.judge(candidate)
+            undecided = undecided or failed
+            if verdict.kind is VerdictKind.SKIP_EVENT:
+                self.counters.n_skipped += 1
+                return attachment is not None and attachment.handler.depends in _HOLDS_FOR_DIRECTORY
+        event = Event(
+            _mask_of(found.types),
+            found.path,
+            raw_old_path=found.old_path,
+            crossing=found.crossing,
+            is_dir=is_dir,
+            dev=dev,
+            inode=inode,
+            undecided=undecided,
+        )
+        self.emit(event, raw.pid)
+        return False
+
+    def emit(self, event: Event, pid: int) -> None:
+        """Put an event into the stream."""
+        event.time_ns = self.now_ns
+        if pid:
+            if self.with_tid:
+                event.tid, event.tgid = pid, self.processes.tgid_of(pid)
+            else:
+                event.tgid = pid
+            event.process = self.processes.get(event.tgid)
+        else:
+            event.process = NOBODY
+        self.counters.n_delivered += 1
+        self.put(event)

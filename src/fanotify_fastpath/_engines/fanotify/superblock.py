@@ -1,0 +1,102 @@
+"""One watched filesystem: its identity, the mount through which it is looked at, and the form of its file handles."""
+
+import contextlib
+import errno
+import os
+import struct
+from collections.abc import Callable
+
+from fanotify_fastpath._uapi import syscalls
+from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
+from fanotify_fastpath._uapi.mountinfo import Mount
+from fanotify_fastpath.roots import Root
+
+FSID_BYTES = 8
+_TYPE_OFFSET = FSID_BYTES + 4
+_DATA_OFFSET = FSID_BYTES + 8
+
+
+def _inode_u32(key: bytes) -> int:
+    return int.from_bytes(key[_DATA_OFFSET : _DATA_OFFSET + 4], "little")
+
+
+def _inode_u64(key: bytes) -> int:
+    return int.from_bytes(key[_DATA_OFFSET : _DATA_OFFSET + 8], "little")
+
+
+def _inode_shmem(key: bytes) -> int:
+    low, high = struct.unpack_from("=II", key, _DATA_OFFSET + 4)
+    return int(high << 32 | low)
+
+
+# Where the inode number stands in a file handle: fs/ext4/namei.c and fs/libfs.c (generic_encode_ino32_fh),
+# fs/xfs/xfs_export.c, fs/btrfs/export.c, mm/shmem.c (v6.12). Others are not decoded.
+_INODE_IN_HANDLE: dict[str, Callable[[bytes], int]] = {
+    "ext2": _inode_u32,
+    "ext3": _inode_u32,
+    "ext4": _inode_u32,
+    "xfs": _inode_u64,
+    "btrfs": _inode_u64,
+    "tmpfs": _inode_shmem,
+}
+
+
+class Superblock:
+    """
+    A filesystem that a group watches.
+
+    :ivar fsid: 8 bytes, as in events
+    :ivar dev: ``st_dev`` of the root that made us watch it
+    :ivar mount: the mount through which paths are told
+    :ivar top_key: identity of the directory at the mountpoint
+    """
+
+    def __init__(self, root: Root, mount: Mount) -> None:
+        self.fsid = root.key[:FSID_BYTES]
+        self.dev = root.dev
+        self.mount = mount
+        self.fs_type = mount.fs_type
+        handle, _ = syscalls.name_to_handle_at(AT_FDCWD, mount.mountpoint, 0)
+        self.top_key = self.fsid + handle
+        self._inode_of = _INODE_IN_HANDLE.get(mount.fs_type)
+        self._mount_fd = -1
+
+    def inode_of(self, key: bytes | None) -> int | None:
+        """Read the inode number out of a file handle; None where the form is not known."""
+        if key is None or self._inode_of is None:
+            return None
+        return self._inode_of(key)
+
+    def open_handle(self, key: bytes) -> int:
+        """
+        Open the object of that identity with ``O_PATH``.
+
+        :raises OSError: ESTALE: it is gone
+        """
+        return syscalls.open_by_handle_at(self.mount_fd(), key[FSID_BYTES:], os.O_PATH | os.O_CLOEXEC)
+
+    def mount_fd(self) -> int:
+        """
+        Return an open descriptor of the mountpoint; it stays ours, and open until :meth:`release`.
+
+        :raises OSError: ESTALE: something else is mounted there now
+        """
+        if self._mount_fd < 0:
+            self._mount_fd = self._open_mount()
+        return self._mount_fd
+
+    def release(self) -> None:
+        """Let go of the mount, so that it can be unmounted. It is opened again on need."""
+        if self._mount_fd >= 0:
+            os.close(self._mount_fd)
+            self._mount_fd = -1
+
+    def _open_mount(self) -> int:
+        # open_by_handle_at wants a real descriptor of the mount, not an O_PATH one (tried on Linux 6.18: EBADF).
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
+        fd = os.open(self.mount.mountpoint, flags)
+        with contextlib.suppress(OSError):
+            if self.fsid + syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)[0] == self.top_key:
+                return fd
+        os.close(fd)
+        raise OSError(errno.ESTALE, "another filesystem is mounted over the one that is watched")

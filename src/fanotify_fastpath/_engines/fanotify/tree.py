@@ -1,0 +1,207 @@
+"""
+Where directories are: a model of the watched filesystems' directory trees, as far as events have touched them.
+
+The model follows the *stream*: a directory stands where it stood when the event now being processed happened. A directory
+is known by identity; its place is a link to its parent and a name, so renaming a directory moves all below it at once.
+What follows from the place (path, which root sets it is in) is computed on demand and kept until something moves.
+"""
+
+from collections.abc import Iterable
+
+from fanotify_fastpath.roots import RootSet
+
+Inside = frozenset[int]
+NOWHERE: Inside = frozenset()
+
+
+class Directory:
+    """
+    One directory of the model.
+
+    :ivar key: filesystem id and file handle
+    :ivar parent: the directory above; None for the top of a mount
+    :ivar name: name in its parent; for a top the path of the mountpoint
+    :ivar path: absolute path (valid while ``epoch`` is the tree's)
+    :ivar inside: ids of the root sets whose subtree it is in (likewise)
+    :ivar remembered_ns: when an ignore mark was put on it, 0 if none
+    :ivar is_gone: it was removed; kept a while for records that come late
+    """
+
+    __slots__ = ("epoch", "inside", "is_gone", "key", "name", "parent", "path", "remembered_ns", "want_dir", "want_file")
+
+    def __init__(self, key: bytes, parent: "Directory | None", name: bytes) -> None:
+        self.key = key
+        self.parent = parent
+        self.name = name
+        self.epoch = -1
+        self.path = b""
+        self.inside = NOWHERE
+        self.want_file = 0
+        self.want_dir = 0
+        self.remembered_ns = 0
+        self.is_gone = False
+
+    def child_path(self, name: bytes) -> bytes:
+        """Absolute path of *name* in this directory."""
+        return self.path + name if self.path == b"/" else self.path + b"/" + name
+
+
+class Tree:
+    """
+    The model of all watched filesystems of one engine.
+
+    :param max_directories: past this, everything but the tops is forgotten, and found again on need
+    """
+
+    def __init__(self, max_directories: int = 1 << 18) -> None:
+        self._max = max_directories
+        self._nodes: dict[bytes, Directory] = {}
+        self._tops: dict[bytes, Directory] = {}
+        self._graves: list[Directory] = []
+        self._old_graves: list[Directory] = []
+        self._points: dict[bytes, list[tuple[int, bool]]] = {}
+        self._root_paths: dict[bytes, bytes | None] = {}
+        self.epoch = 0
+
+    def get(self, key: bytes) -> Directory | None:
+        """Return the directory of that identity, if it is known."""
+        return self._nodes.get(key)
+
+    def add_top(self, key: bytes, path: bytes) -> Directory:
+        """Add the directory at a mountpoint, or one whose parents are not to be had."""
+        top = self._nodes.get(key)
+        if top is None or top.parent is not None or top.name != path:
+            top = self._nodes[key] = self._tops[key] = Directory(key, None, path)
+            self.epoch += 1
+        return top
+
+    def add(self, key: bytes, parent: Directory, name: bytes) -> Directory:
+        """Add a directory below one that is known."""
+        if len(self._nodes) >= self._max:
+            self.forget()
+        node = self._nodes[key] = Directory(key, parent, name)
+        return node
+
+    def move(self, key: bytes, parent: Directory | None, name: bytes) -> None:
+        """A directory was renamed. With *parent* None its new place is unknown, and it is forgotten."""
+        node = self._nodes.get(key)
+        self.epoch += 1
+        if node is None:
+            return
+        above = parent
+        while above is not None and above is not node:
+            above = above.parent
+        if parent is None or above is node:  # merged renames can seem to make a cycle: look it up anew
+            del self._nodes[key]
+            return
+        node.parent, node.name = parent, name
+
+    def remove(self, key: bytes) -> None:
+        """A directory was removed. Records about it may still come; :meth:`bury` ends it."""
+        node = self._nodes.get(key)
+        if node is not None:
+            node.is_gone = True
+            self._graves.append(node)
+
+    def bury(self) -> None:
+        """
+        Drop the directories that were removed before the previous call.
+
+        Called after each emptying of the queue: a removal that was merged into an earlier record is followed by the last
+        records about its directory in the same emptying or the next.
+        """
+        for node in self._old_graves:
+            if node.is_gone and self._nodes.get(node.key) is node and node.key not in self._tops:
+                del self._nodes[node.key]
+        self._old_graves, self._graves = self._graves, []
+
+    def forget(self) -> None:
+        """Forget every place; all is found again on need."""
+        self._nodes = dict(self._tops)
+        self._graves.clear()
+        self._old_graves.clear()
+        self.epoch += 1
+
+    def drop_top(self, key: bytes) -> None:
+        """A mount is gone, and what was known of it."""
+        self._tops.pop(key, None)
+        self.forget()
+
+    def set_points(self, sets: Iterable[RootSet]) -> None:
+        """Take over the roots and exceptions of all root sets in use."""
+        self._points = {}
+        paths: dict[bytes, bytes | None] = {}
+        for roots in sets:
+            for key, (root, included) in roots.points.items():
+                self._points.setdefault(key, []).append((roots.set_id, included))
+                if included:
+                    paths[key] = self._root_paths.get(key, root.path)
+        self._root_paths = paths
+        self.epoch += 1
+
+    def inside_of(self, inside: Inside, key: bytes | None) -> Inside:
+        """Return which sets the object *key* is in, given which its directory is in."""
+        points = self._points.get(key) if key is not None else None
+        if points is None:
+            return inside
+        sets = set(inside)
+        for set_id, included in points:
+            (sets.add if included else sets.discard)(set_id)
+        return frozenset(sets)
+
+    def is_point(self, key: bytes | None) -> bool:
+        """Tell whether that object is a root or an exception of some set."""
+        return key in self._points
+
+    def root_path(self, key: bytes | None) -> bytes | None:
+        """Path of a root, as its owner calls it."""
+        return self._root_paths.get(key) if key is not None else None
+
+    def roots_below(self, key: bytes) -> list[bytes]:
+        """Return the included roots that are the directory *key* or lie below it, as far as the model knows."""
+        found = []
+        for root_key in self._root_paths:
+            node = self._nodes.get(root_key)
+            while node is not None and node.key != key:
+                node = node.parent
+            if node is not None or root_key == key:
+                found.append(root_key)
+        return found
+
+    def root_at(self, parent_key: bytes | None, name: bytes | None) -> bytes | None:
+        """Return the included root that is the entry *name* of a directory, as far as the model knows."""
+        for key in self._root_paths:
+            node = self._nodes.get(key)
+            if node is not None and node.name == name and node.parent is not None and node.parent.key == parent_key:
+                return key
+        return None
+
+    def rename_root(self, key: bytes) -> None:
+        """A root, or a directory above it, was renamed: from now on its path is that of the model."""
+        self._root_paths[key] = None
+        self.epoch += 1
+
+    def settle(self, node: Directory) -> Directory:
+        """Make ``path`` and ``inside`` of *node* valid."""
+        stale = []
+        at: Directory | None = node
+        while at is not None and at.epoch != self.epoch:
+            stale.append(at)
+            at = at.parent
+        for directory in reversed(stale):
+            parent = directory.parent
+            if parent is None:
+                directory.path, directory.inside = directory.name, NOWHERE
+            else:
+                directory.path, directory.inside = parent.child_path(directory.name), parent.inside
+            if directory.key in self._points:
+                directory.inside = self.inside_of(directory.inside, directory.key)
+                directory.path = self._root_paths.get(directory.key) or directory.path
+            directory.epoch = self.epoch
+            directory.want_file = directory.want_dir = -1
+        return node
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+

@@ -1,0 +1,208 @@
+"""
+The chain: the handlers that one group has, in order, and the rules of attaching them.
+
+Each event goes through the chain from the front. The first handler that skips or denies ends it; an event that every
+handler sends is sent.
+"""
+
+import errno
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fanotify_fastpath._uapi import capabilities
+from fanotify_fastpath.arguments import ARGS_MAX_BYTES, check_arguments, unpack_arguments
+from fanotify_fastpath.errors import (
+    FastpathError,
+    HandlerBusy,
+    HandlerRefused,
+    InvalidArgument,
+    NotPermitted,
+)
+from fanotify_fastpath.handlers import NAME_MAX_BYTES, Handler, HandlerEvent, HandlerFlags
+from fanotify_fastpath.registry import Registry
+from fanotify_fastpath.registry import registry as default_registry
+from fanotify_fastpath.verdict import SEND_TO_USERSPACE, Verdict, VerdictKind
+
+#: layout of struct fanotify_fastpath_args: name, version, flags, address of the arguments, their size
+ARGS_LAYOUT = struct.Struct("<64sIIQI")
+ARGS_VERSION = 1
+
+
+@dataclass(eq=False, slots=True)
+class Attachment:
+    """
+    One handler attached to one group.
+
+    :ivar handler: the instance that serves this attach
+    :ivar exclusive: nothing else may be attached beside it
+    :ivar n_seen: events it was shown
+    :ivar n_skipped: events it skipped
+    :ivar n_denied: operations it denied
+    :ivar n_failed: events on which it raised; each was sent as undecided
+    :ivar error: the last exception that it raised
+    """
+
+    handler: Handler
+    exclusive: bool = False
+    n_seen: int = 0
+    n_skipped: int = 0
+    n_denied: int = 0
+    n_failed: int = 0
+    error: Exception | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the handler."""
+        return self.handler.name
+
+
+class Chain:
+    """
+    The ordered handlers of one group.
+
+    :param on_change: called after each attach, detach and change of a root set
+    :param registry: where names are looked up
+    """
+
+    def __init__(self, on_change: Callable[[], None], registry: Registry = default_registry) -> None:
+        self._on_change = on_change
+        self._registry = registry
+        self._lock = threading.Lock()
+        self.attachments: tuple[Attachment, ...] = ()
+
+    def attach(
+        self, handler: str | type[Handler], arguments: dict[str, Any], *, exclusive: bool = False, first: bool = False
+    ) -> Attachment:
+        """
+        Attach one handler, testing in the RFC's order.
+
+        :param handler: a registered name, or a handler class of one's own that need not be registered
+        :param arguments: keyword arguments for it
+        :param exclusive: refuse if anything is attached already, and keep others out
+        :param first: put it before the others instead of behind them
+        :return: the attachment
+        :raises HandlerBusy: *exclusive*, and something is attached; or what is attached is exclusive
+        :raises HandlerNotFound: no handler of that name
+        :raises NotPermitted: the handler is for administrators
+        :raises InvalidArgument: an argument is unknown, missing or wrong
+        :raises HandlerRefused: its ``init`` refused
+        """
+        with self._lock:
+            self._check_free(exclusive)
+            kind = self._registry.get(handler) if isinstance(handler, str) else handler
+            if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
+                raise NotPermitted(
+                    f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
+                    "handlers flagged UNPRIVILEGED work without"
+                )
+            attachment = Attachment(_start(kind, check_arguments(kind.arguments, arguments)), exclusive)
+            self._registry._use(kind, +1)
+            for roots in attachment.handler.root_sets():
+                roots.on_change(self._on_change)
+            old = self.attachments
+            self.attachments = (attachment, *old) if first else (*old, attachment)
+        self._on_change()
+        return attachment
+
+    def attach_packed(self, request: bytes, init_args: bytes | None) -> Attachment:
+        """
+        Attach as the RFC's ioctl ``FAN_IOC_ADD_FP`` does.
+
+        :param request: struct fanotify_fastpath_args, 84 bytes: name, version 1, flags 0, address, size
+        :param init_args: the memory that the address stands for; None when it cannot be read
+        :return: the attachment
+        :raises InvalidArgument: EFAULT: *request* has not 84 bytes or *init_args* is None though a size was given; EINVAL:
+            version, flags or size are not right, or the name has no end
+        :raises: as :meth:`attach`; a second attach is always refused with EBUSY
+        """
+        if len(request) != ARGS_LAYOUT.size:
+            raise InvalidArgument(
+                f"the attach request has {len(request)} bytes, not {ARGS_LAYOUT.size}", errno.EFAULT
+            )
+        raw_name, version, flags, _, size = ARGS_LAYOUT.unpack(request)
+        if version != ARGS_VERSION or flags != 0 or size > ARGS_MAX_BYTES:
+            raise InvalidArgument(
+                f"attach request version {version}, flags {flags:#x}, {size} bytes of arguments: only version "
+                f"{ARGS_VERSION}, flags 0 and up to {ARGS_MAX_BYTES} bytes are known"
+            )
+        self._check_free(exclusive=True)
+        name, end, _ = raw_name.partition(b"\0")
+        if not end:
+            raise InvalidArgument(f"the handler name has more than {NAME_MAX_BYTES} bytes")
+        kind = self._registry.get(name.decode("utf-8", "surrogateescape"))
+        if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
+            raise NotPermitted(f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN)")
+        if size and (init_args is None or len(init_args) < size):
+            raise InvalidArgument("the attach arguments cannot be read", errno.EFAULT)
+        arguments = unpack_arguments(kind.arguments, (init_args or b"")[:size])
+        return self.attach(kind, arguments, exclusive=True)
+
+    def detach(self, what: Attachment | str | None = None) -> None:
+        """
+        Detach; never fails, also when nothing is attached.
+
+        :param what: one attachment, every attachment of one name, or None for all
+        """
+        with self._lock:
+            gone = [a for a in self.attachments if what is None or a is what or a.name == what]
+            self.attachments = tuple(a for a in self.attachments if a not in gone)
+        for attachment in gone:
+            for roots in attachment.handler.root_sets():
+                roots.off_change(self._on_change)
+            self._registry._use(type(attachment.handler), -1)
+            attachment.handler.free()
+        if gone:
+            self._on_change()
+
+    def judge(self, event: HandlerEvent) -> tuple[Verdict, Attachment | None, bool]:
+        """
+        Let the chain decide about one event.
+
+        :return: the verdict, the attachment that ended the chain (None when all sent), and whether one failed
+        """
+        failed = False
+        for attachment in self.attachments:
+            attachment.n_seen += 1
+            try:
+                verdict = attachment.handler.handle(event)
+            except Exception as exc:  # a handler's bug must not end the stream: sent, said, counted
+                attachment.n_failed += 1
+                attachment.error = exc
+                failed = True
+                continue
+            if verdict is SEND_TO_USERSPACE:
+                continue
+            if verdict.kind is VerdictKind.DENY:
+                attachment.n_denied += 1
+            elif verdict.kind is VerdictKind.SKIP_EVENT:
+                attachment.n_skipped += 1
+            else:
+                continue
+            return verdict, attachment, failed
+        return SEND_TO_USERSPACE, None, failed
+
+    def _check_free(self, exclusive: bool) -> None:
+        if exclusive and self.attachments or any(a.exclusive for a in self.attachments):
+            names = ", ".join(a.name for a in self.attachments)
+            raise HandlerBusy(f"cannot attach: the group has {names} already; detach it first")
+
+
+def _start(kind: type[Handler], arguments: dict[str, Any]) -> Handler:
+    """Make the instance of one attach, turning a refusal of ``init`` into :exc:`HandlerRefused`."""
+    handler = kind()
+    try:
+        handler.init(**arguments)
+    except FastpathError:
+        raise
+    except OSError as exc:
+        raise HandlerRefused(
+            f"handler {kind.name!r} refused its arguments: {exc.strerror or exc}", exc.errno or errno.EINVAL
+        ) from exc
+    except (TypeError, ValueError) as exc:
+        raise HandlerRefused(f"handler {kind.name!r} refused its arguments: {exc}") from exc
+    return handler
+
+

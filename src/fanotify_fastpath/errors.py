@@ -1,0 +1,119 @@
+"""
+Every error that this package raises, as one tree::
+
+    FastpathError                         the root; never raised itself
+    ├── InvalidArgument                   (ValueError, EINVAL) an argument that cannot be right
+    ├── NotPermitted                      (PermissionError, EPERM) the caller lacks a right; names it
+    ├── UnsupportedFeature                (OSError, EOPNOTSUPP) this kernel cannot do it; names the first that can
+    │   └── UnsupportedFilesystem         (ENODEV, EXDEV, EOPNOTSUPP) this filesystem cannot be watched; says why
+    ├── KernelRefused                     (OSError) a system call failed in a way that has no better name
+    ├── PathNotFound                      (FileNotFoundError, ENOENT) a path that does not exist
+    ├── Closed                            (OSError, EBADF) the group was closed
+    └── RegistryError                     (OSError) the registry of handlers refused
+        ├── HandlerExists                 (FileExistsError, EEXIST) a handler of that name is registered
+        ├── HandlerNotFound               (FileNotFoundError, ENOENT) no handler of that name, or it is going away
+        ├── HandlerBusy                   (EBUSY) the group has a handler, or the handler is in use
+        └── HandlerRefused                (any errno) the handler's own ``init`` refused the arguments
+
+Each carries ``errno``, so that ``except OSError`` works as for a system call, and a message that says what was
+tried, why it failed and what to do next. Lost events are never an exception: they are events
+(:attr:`fanotify_fastpath.Mask.Q_OVERFLOW`).
+"""
+
+import errno
+import os
+
+
+class FastpathError(Exception):
+    """
+    The root of every error of this package.
+
+    :ivar errno: the error number of the system call that this stands for
+    """
+
+    errno: int | None = None
+
+
+class _OSFastpathError(FastpathError, OSError):
+    """An error that is an OSError with one usual errno, and whose text is our own sentence."""
+
+    default_errno = errno.EIO
+
+    def __init__(self, message: str, code: int | None = None, path: str | bytes | None = None) -> None:
+        """
+        :param message: one sentence in lower case without a period
+        :param code: the error number, when it is not the usual one of this class
+        :param path: the path that was worked on, if there was one
+        """
+        super().__init__(self.default_errno if code is None else code, message)
+        if path is not None:
+            self.filename = os.fsdecode(path)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class InvalidArgument(_OSFastpathError, ValueError):
+    """An argument that cannot be right on any machine."""
+
+    default_errno = errno.EINVAL
+
+
+class NotPermitted(_OSFastpathError, PermissionError):
+    """The caller lacks a right; the message names the right and what works without it."""
+
+    default_errno = errno.EPERM
+
+
+class UnsupportedFeature(_OSFastpathError):
+    """This kernel cannot do it; the message names the feature and the first kernel that has it."""
+
+    default_errno = errno.EOPNOTSUPP
+
+
+class UnsupportedFilesystem(UnsupportedFeature):
+    """This filesystem cannot be watched, for the reason given."""
+
+
+class KernelRefused(_OSFastpathError):
+    """A system call failed in a way for which there is no better name here."""
+
+
+class PathNotFound(_OSFastpathError, FileNotFoundError):
+    """A path that does not exist."""
+
+    default_errno = errno.ENOENT
+
+
+class Closed(_OSFastpathError):
+    """The group or reader was closed, perhaps by another thread."""
+
+    default_errno = errno.EBADF
+
+
+class RegistryError(_OSFastpathError):
+    """The registry of handlers, or a group asked to attach one, refused."""
+
+
+class HandlerExists(RegistryError, FileExistsError):
+    """A handler of that name is registered already."""
+
+    default_errno = errno.EEXIST
+
+
+class HandlerNotFound(RegistryError, FileNotFoundError):
+    """No handler of that name is registered, or it is going away."""
+
+    default_errno = errno.ENOENT
+
+
+class HandlerBusy(RegistryError):
+    """The group has a handler already, or the handler is in use."""
+
+    default_errno = errno.EBUSY
+
+
+class HandlerRefused(RegistryError):
+    """The handler's own ``init`` refused; ``errno`` is the number that it gave."""
+
+    default_errno = errno.EINVAL

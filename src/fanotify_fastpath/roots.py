@@ -1,0 +1,229 @@
+"""
+Roots: the directories (or single files) that a subtree is made of, known by identity, never by path.
+
+A root is its filesystem and its file handle, so it stays the same root when it is renamed, and nothing is held open:
+a watched filesystem can be unmounted.
+"""
+
+import errno
+import itertools
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Union
+
+from fanotify_fastpath._uapi import syscalls
+from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
+from fanotify_fastpath.errors import InvalidArgument, KernelRefused, NotPermitted, PathNotFound, UnsupportedFilesystem
+
+_FILEID_BTRFS = 0x4D
+_BTRFS_FS_TREE = 5
+PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+PathOrFd = Union[PathLike, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """
+    The identity of one file or directory, and how its owner called it.
+
+    :ivar key: filesystem id (8 bytes) and file handle, as fanotify reports them
+    :ivar path: absolute path as bytes, as it was given
+    :ivar dev: ``st_dev``
+    :ivar inode: ``st_ino``
+    :ivar is_dir: a directory; else the root is that one file
+    :ivar mount_id: mount through which it was found (first field of ``/proc/self/mountinfo``)
+    """
+
+    key: bytes
+    path: bytes
+    dev: int
+    inode: int
+    is_dir: bool
+    mount_id: int
+
+
+def identify(target: PathOrFd) -> Root:
+    """
+    Find out which object *target* names.
+
+    :param target: a path (symbolic links are followed), or an open file descriptor, ``O_PATH`` too
+    :return: its identity
+    :raises PathNotFound: no such path
+    :raises NotPermitted: a directory on the way may not be searched
+    :raises InvalidArgument: *target* is a bad descriptor (``errno`` is EBADF)
+    :raises UnsupportedFilesystem: the filesystem gives no file handles or no filesystem id
+    """
+    if isinstance(target, int):
+        return _identify_fd(target, None)
+    path = os.path.abspath(os.fsencode(target))
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise PathNotFound(
+            f"cannot use {os.fsdecode(path)!r}: no such file or directory; check the spelling", path=path
+        ) from None
+    except PermissionError:
+        raise NotPermitted(
+            f"cannot use {os.fsdecode(path)!r}: a directory on the way may not be searched by user {os.geteuid()}",
+            errno.EACCES,
+            path,
+        ) from None
+    except OSError as exc:
+        raise KernelRefused(f"cannot use {os.fsdecode(path)!r}: {exc.strerror}", exc.errno, path) from None
+    try:
+        return _identify_fd(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _identify_fd(fd: int, path: bytes | None) -> Root:
+    try:
+        status = os.fstat(fd)
+    except OSError as exc:
+        raise InvalidArgument(f"file descriptor {fd} is not open", exc.errno) from None
+    if path is None:
+        path = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
+    fsid = filesystem_id(fd)
+    if not any(fsid):
+        raise UnsupportedFilesystem(
+            f"cannot watch {os.fsdecode(path)!r}: its filesystem has no id, so events there cannot be told apart",
+            errno.ENODEV,
+            path,
+        )
+    try:
+        handle, mount_id = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)
+    except OSError as exc:
+        raise UnsupportedFilesystem(
+            f"cannot watch {os.fsdecode(path)!r}: its filesystem gives no file handles ({exc.strerror}); "
+            "for overlayfs mount it with index=on,nfs_export=on",
+            exc.errno,
+            path,
+        ) from None
+    return Root(_superblock_id(fsid, handle) + handle, path, status.st_dev, status.st_ino, stat.S_ISDIR(status.st_mode), mount_id)
+
+
+def filesystem_id(fd: int) -> bytes:
+    """Return the 8 bytes of ``statfs.f_fsid`` of the filesystem that *fd* lies on."""
+    return struct.pack("=Q", os.fstatvfs(fd).f_fsid)
+
+
+def _superblock_id(fsid: bytes, handle: bytes) -> bytes:
+    """
+    Return the id that events carry: that of the whole filesystem.
+
+    A btrfs subvolume has an id of its own, made by xor with the number of its tree; the top level is tree 5
+    (fs/btrfs/super.c, btrfs_statfs; the handle holds object, tree, generation: fs/btrfs/export.h; v6.12).
+    """
+    (handle_type,) = struct.unpack_from("=i", handle, 4)
+    if handle_type != _FILEID_BTRFS:
+        return fsid
+    (tree,) = struct.unpack_from("=Q", handle, 16)
+    high, low = struct.unpack("=II", fsid)
+    tree ^= _BTRFS_FS_TREE
+    return struct.pack("=II", high ^ tree >> 32, low ^ tree & 0xFFFFFFFF)
+
+
+class RootSet:
+    """
+    A set of roots that may change while events flow: some included, some excluded; the nearest one above an object decides.
+
+    :param include: paths or descriptors whose subtree is inside
+    :param exclude: paths or descriptors whose subtree is outside, though they lie below an included one
+    """
+
+    _ids = itertools.count(1)
+
+    def __init__(self, include: Iterable[PathOrFd] = (), exclude: Iterable[PathOrFd] = ()) -> None:
+        self.set_id = next(RootSet._ids)
+        self._points: dict[bytes, tuple[Root, bool]] = {}
+        self._listeners: list[Callable[[], None]] = []
+        for target in include:
+            self._put(identify(target), True)
+        for target in exclude:
+            self._put(identify(target), False)
+
+    def add(self, target: PathOrFd, *, exclude: bool = False) -> Root:
+        """
+        Include (or exclude) one more root; groups that use the set see it at once.
+
+        :param target: path or descriptor
+        :param exclude: make it an exception instead of a root
+        :return: its identity
+        :raises: as :func:`identify`
+        """
+        root = identify(target)
+        self._put(root, not exclude)
+        self._changed()
+        return root
+
+    def remove(self, target: PathOrFd) -> None:
+        """
+        Take a root or an exception away.
+
+        :param target: path (as it was given, also when it is gone by now) or descriptor
+        :raises InvalidArgument: it is not in the set
+        """
+        key = self._find(target)
+        del self._points[key]
+        self._changed()
+
+    def discard(self, key: bytes) -> None:
+        """Forget the root of that identity, if it is here."""
+        if self._points.pop(key, None):
+            self._changed()
+
+    def include(self, root: Root) -> None:
+        """Include a root that is identified already."""
+        self._put(root, True)
+        self._changed()
+
+    def exclude(self, root: Root) -> None:
+        """Make an exception of a root that is identified already."""
+        self._put(root, False)
+        self._changed()
+
+    @property
+    def roots(self) -> list[Root]:
+        """The included roots, in the order in which they came."""
+        return [root for root, included in self._points.values() if included]
+
+    @property
+    def points(self) -> dict[bytes, tuple[Root, bool]]:
+        """Every root and exception: identity → (root, is it included)."""
+        return self._points
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call *listener* after each change."""
+        self._listeners.append(listener)
+
+    def off_change(self, listener: Callable[[], None]) -> None:
+        """Stop calling *listener*."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def _put(self, root: Root, included: bool) -> None:
+        self._points[root.key] = (root, included)
+
+    def _find(self, target: PathOrFd) -> bytes:
+        if not isinstance(target, int):
+            path = os.path.abspath(os.fsencode(target))
+            for key, (root, _) in self._points.items():
+                if root.path == path:
+                    return key
+        try:
+            key = identify(target).key
+        except PathNotFound:
+            key = b""
+        if key not in self._points:
+            raise InvalidArgument(f"{target!r} is no root of this set")
+        return key
+
+    def _changed(self) -> None:
+        for listener in list(self._listeners):
+            listener()

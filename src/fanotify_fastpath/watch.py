@@ -1,0 +1,104 @@
+"""``watch`` and ``awatch``: the shortest way to the events of a subtree."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from fanotify_fastpath.errors import FastpathError
+from fanotify_fastpath.events import Event
+from fanotify_fastpath.group import DEFAULT_MAX_QUEUED, EngineName, Group, Submounts
+from fanotify_fastpath.marks import Scope
+from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import PathOrFd
+
+
+class Watch(Iterator[Event]):
+    """
+    The events of one or more subtrees. Iterating ends when :meth:`close` is called, or when nothing is left to watch.
+
+    :ivar group: the group behind it
+    """
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self._events = self._until_nothing_left(iter(group))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        return next(self._events)
+
+    def _until_nothing_left(self, events: Iterator[Event]) -> Iterator[Event]:
+        for event in events:
+            yield event
+            if event.mask & (Mask.ROOT_GONE | Mask.UNMOUNT) and not self.group.roots:
+                self.group.close()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self.group.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def watch(
+    *paths: PathOrFd,
+    events: Mask = Mask.ALL_CHANGES,
+    exclude: Iterable[PathOrFd] = (),
+    handlers: Sequence[tuple[str, dict[str, Any]]] = (),
+    engine: EngineName = "auto",
+    submounts: Submounts = "follow",
+    include_self: bool = False,
+    max_queued: int = DEFAULT_MAX_QUEUED,
+) -> Watch:
+    """
+    Watch directories and all that is below them, at any depth.
+
+    Events flow from when this returns; no directory is set up or walked. Directories' own events are included.
+
+    :param paths: directories or files, by path or open descriptor
+    :param events: event types
+    :param exclude: directories or files below *paths* that do not belong
+    :param handlers: names of handlers with their arguments, attached in order
+    :param engine: ``"auto"`` picks the best that works here
+    :param submounts: whether what is mounted inside belongs to it
+    :param include_self: report this process's own accesses too
+    :param max_queued: events kept for a slow user before they are counted as lost
+    :return: an iterator; also a context manager
+    :raises PathNotFound: no such path
+    :raises NotPermitted: CAP_SYS_ADMIN is missing
+    :raises UnsupportedFilesystem: a filesystem cannot be watched
+    """
+    group = Group(engine=engine, submounts=submounts, include_self=include_self, max_queued=max_queued)
+    try:
+        first, *others = paths or (".",)
+        mark = group.mark(first, events | Mask.ONDIR, scope=Scope.SUBTREE, exclude=exclude)
+        for path in others:
+            group.add_root(path, mark)
+        for name, arguments in handlers:
+            group.attach(name, **arguments)
+    except FastpathError:
+        group.close()
+        raise
+    return Watch(group)
+
+
+async def awatch(*paths: PathOrFd, **options: Any) -> AsyncIterator[Event]:
+    """
+    Watch as :func:`watch` does, for ``async for``; nothing blocks the loop.
+
+    :param paths: directories or files
+    :param options: as for :func:`watch`
+    """
+    with watch(*paths, **options) as watched:
+        async for event in watched.group:
+            yield event
+            if event.mask & (Mask.ROOT_GONE | Mask.UNMOUNT) and not watched.group.roots:
+                return

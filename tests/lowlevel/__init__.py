@@ -1,0 +1,1 @@
+"""Scenarios against the kernel through :mod:`fanotify_fastpath.lowlevel`; they need root. See docs/ltp-coverage.md."""

@@ -1,0 +1,294 @@
+"""Permission events: allow, deny, and listeners that die (LTP fanotify03, 07)."""
+
+import os
+import select
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, MarkFlag, Mask
+
+from .conftest import Mounter
+from .support import (
+    ADD,
+    ALLOW,
+    DEADLINE_S,
+    DENY,
+    KINDS,
+    REMOVE,
+    Answer,
+    Answering,
+    Seen,
+    drain,
+    errno_of,
+    execute,
+    fork,
+    listen,
+    new_file,
+    touch,
+)
+
+CLASSES = [
+    pytest.param(InitFlag.CLASS_CONTENT, id="content"),
+    pytest.param(InitFlag.CLASS_PRE_CONTENT, id="pre-content"),
+]
+N_READERS = 16
+
+
+def deny(mask: Mask) -> Answer:
+    return DENY if mask else ALLOW
+
+
+@pytest.fixture
+def program(ext4: Path) -> Path:
+    return Path(shutil.copy("/bin/true", ext4 / "program"))
+
+
+def permission_mark(group: FanotifyFile, kind: MarkFlag, mask: Mask, path: Path) -> None:
+    """Mark the file for inode marks, else the mount or filesystem that the tests made for themselves."""
+    assert os.stat(path).st_dev != os.stat("/").st_dev
+    group.mark(ADD | kind, mask, path)
+
+
+@pytest.mark.parametrize("group_class", CLASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_allowed_operation_goes_on_after_its_permission_event(
+    any_fs: Path, kind: MarkFlag, group_class: InitFlag
+) -> None:
+    path = new_file(any_fs)
+    with listen(group_class) as group:
+        permission_mark(group, kind, Mask.OPEN_PERM | Mask.ACCESS_PERM | Mask.OPEN | Mask.ACCESS, path)
+        with Answering(group) as answering:
+            assert path.read_bytes() == b"content"
+            group.mark(REMOVE | kind, Mask.OPEN_PERM | Mask.ACCESS_PERM, path)
+        seen = answering.masks() + [(event.mask, event.name) for event in drain(group)]
+    types = [mask for mask, name in seen if name == "file"]
+    assert types.index(Mask.OPEN_PERM) < types.index(Mask.ACCESS_PERM)
+    assert Mask.OPEN in types or Mask.OPEN | Mask.ACCESS in types
+    assert set(types) <= {Mask.OPEN_PERM, Mask.ACCESS_PERM, Mask.OPEN, Mask.ACCESS, Mask.OPEN | Mask.ACCESS}
+
+
+@pytest.mark.parametrize("group_class", CLASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_denied_open_fails_with_eperm_and_makes_no_open_event(
+    any_fs: Path, kind: MarkFlag, group_class: InitFlag
+) -> None:
+    path = new_file(any_fs)
+    with listen(group_class) as group:
+        permission_mark(group, kind, Mask.OPEN_PERM | Mask.OPEN, path)
+        with Answering(group, lambda _: DENY) as answering:
+            assert errno_of(lambda: touch(path)) == "EPERM"
+        assert [(Mask.OPEN_PERM, "file")] == answering.masks()
+        assert drain(group) == []
+    assert path.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_denied_read_fails_and_the_file_stays_open(any_fs: Path, kind: MarkFlag) -> None:
+    path = new_file(any_fs)
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        permission_mark(group, kind, Mask.ACCESS_PERM, path)
+        with path.open("rb", buffering=0) as file:
+            with Answering(group, lambda _: DENY):
+                assert errno_of(lambda: file.read(10)) == "EPERM"
+            group.close()
+            assert file.read(10) == b"content"
+
+
+def test_a_file_opened_before_its_filesystem_had_a_permission_listener_is_never_asked_about(mounter: Mounter) -> None:
+    # Since Linux 6.14 (the kernel that knows PRE_ACCESS) a file remembers at open that nobody asks.
+    path = new_file(mounter.make("tmpfs"))
+    with path.open("rb", buffering=0) as early, listen(InitFlag.CLASS_PRE_CONTENT) as group:
+        remembers = errno_of(lambda: group.mark(ADD, Mask.PRE_ACCESS, path)) != "EINVAL"
+        permission_mark(group, MarkFlag.INODE, Mask.ACCESS_PERM, path)
+        with path.open("rb", buffering=0) as late, Answering(group, lambda _: DENY):
+            assert errno_of(lambda: early.read(1)) == ("ok" if remembers else "EPERM")
+            assert errno_of(lambda: late.read(1)) == "EPERM"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_execution_is_denied_while_reading_is_allowed(program: Path, kind: MarkFlag) -> None:
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        permission_mark(group, kind, Mask.OPEN_EXEC_PERM | Mask.OPEN_PERM, program)
+        with Answering(group, lambda event: deny(event.mask & Mask.OPEN_EXEC_PERM)) as answering:
+            touch(program)
+            assert answering.masks() == [(Mask.OPEN_PERM, "program")]
+            assert execute(program) == -1
+        # an execution asks twice, one event for each type, never merged
+        assert [mask for mask, _ in answering.masks()[1:]] in (
+            [Mask.OPEN_PERM, Mask.OPEN_EXEC_PERM],
+            [Mask.OPEN_EXEC_PERM],
+        )
+    assert execute(program) == 0
+
+
+def test_an_allowed_execution_runs(program: Path) -> None:
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        permission_mark(group, MarkFlag.INODE, Mask.OPEN_EXEC_PERM, program)
+        with Answering(group) as answering:
+            assert execute(program) == 0
+        assert answering.masks() == [(Mask.OPEN_EXEC_PERM, "program")]
+
+
+def test_permission_events_of_children_are_asked_through_the_directory(ext4: Path) -> None:
+    new_file(ext4, "free")
+    new_file(ext4, "locked")
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        permission_mark(group, MarkFlag.INODE, Mask.OPEN_PERM | Mask.EVENT_ON_CHILD, ext4)
+        with Answering(group, lambda event: DENY if event.name == "locked" else ALLOW):
+            touch(ext4 / "free")
+            assert errno_of(lambda: touch(ext4 / "locked")) == "EPERM"
+            os.listdir(ext4)  # a directory, and no ONDIR
+
+
+def test_an_ignore_mark_ends_the_questions_about_its_file(ext4: Path) -> None:
+    path = new_file(ext4)
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        permission_mark(group, MarkFlag.FILESYSTEM, Mask.OPEN_PERM, path)
+
+        def remember(event: Seen) -> Answer:
+            group.mark(ADD | MarkFlag.IGNORE_SURV, Mask.OPEN_PERM, dir_fd=event.record.fd)
+            return ALLOW
+
+        with Answering(group, remember) as answering:
+            for _ in range(5):
+                touch(path)
+        assert len(answering.seen) == 1
+
+
+def test_the_listeners_own_descriptor_makes_no_events(ext4: Path) -> None:
+    path = new_file(ext4)
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        permission_mark(group, MarkFlag.FILESYSTEM, Mask.OPEN_PERM | Mask.ACCESS_PERM | Mask.ACCESS, path)
+
+        def scan(event: Seen) -> Answer:
+            return deny(Mask(os.pread(event.record.fd, 100, 0) == b"bad"))
+
+        with Answering(group, scan) as answering:
+            touch(path)
+        assert answering.masks() == [(Mask.OPEN_PERM, "file")]
+
+
+def test_an_answer_to_a_descriptor_that_does_not_wait_is_enoent(ext4: Path) -> None:
+    path = new_file(ext4)
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        assert errno_of(lambda: group.respond(0, True)) == "ENOENT"
+        assert errno_of(lambda: group.respond(-1, True)) == "EINVAL"
+        group.mark(ADD, Mask.OPEN, path)
+        touch(path)
+        (event,) = group.read_events()
+        assert errno_of(lambda: group.respond(event, True)) == "ENOENT"
+        os.close(event.fd)
+
+
+# --- the end of the listener -------------------------------------------------------------------------------------
+
+
+class Readers:
+    """Threads that read files, and how each ended."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.results: list[str] = []
+        self.threads = [threading.Thread(target=self._read, args=(path,)) for path in paths]
+        for thread in self.threads:
+            thread.start()
+
+    def _read(self, path: Path) -> None:
+        self.results.append(errno_of(lambda: path.read_bytes()))
+
+    def join(self) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        for thread in self.threads:
+            thread.join(max(0, deadline - time.monotonic()))
+        assert not any(thread.is_alive() for thread in self.threads)
+
+
+@pytest.mark.parametrize("n_read", [0, 5, N_READERS])
+def test_closing_the_group_allows_all_that_waits_read_or_not(ext4: Path, n_read: int) -> None:
+    paths = [new_file(ext4, f"file{n}") for n in range(N_READERS)]
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        permission_mark(group, MarkFlag.FILESYSTEM, Mask.ACCESS_PERM, ext4)
+        watchdog = threading.Timer(DEADLINE_S, group.close)
+        watchdog.start()
+        readers = Readers(paths)
+        held = []
+        while len(held) < n_read and select.select([group], [], [], DEADLINE_S)[0]:
+            held += group.read_events(24)
+        group.close()
+        watchdog.cancel()
+        watchdog.join()
+        for event in held:
+            os.close(event.fd)
+        readers.join()
+    assert readers.results == ["ok"] * N_READERS
+
+
+def listen_and_answer(path: Path, n_answered: int, ready: int) -> None:
+    """A listener process that answers some events, reads some more, and then waits to be killed."""
+    signal.alarm(int(DEADLINE_S))  # kills it if nobody else does, which frees those who wait
+    group = listen(InitFlag.CLASS_CONTENT)
+    group.mark(ADD | MarkFlag.FILESYSTEM, Mask.ACCESS_PERM, path)
+    os.write(ready, b"1")
+    n_seen = 0
+    while n_seen < n_answered + 2:
+        select.select([group], [], [])
+        for event in group.read_events(24):
+            if n_seen < n_answered:
+                group.respond(event, True)
+                os.close(event.fd)
+            n_seen += 1
+    os.write(ready, b"2")
+    signal.pause()
+
+
+def test_nobody_hangs_when_the_listener_is_killed_with_answers_outstanding(ext4: Path) -> None:
+    paths = [new_file(ext4, f"file{n}") for n in range(N_READERS)]
+    reader, writer = os.pipe()
+    pid = fork()
+    if pid == 0:
+        try:
+            listen_and_answer(ext4, 6, writer)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    try:
+        assert os.read(reader, 1) == b"1"
+        readers = Readers(paths)
+        assert os.read(reader, 1) == b"2"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+    readers.join()
+    assert readers.results == ["ok"] * N_READERS
+
+
+def test_one_who_waits_can_be_killed(ext4: Path) -> None:
+    path = new_file(ext4)
+    gate_reader, gate_writer = os.pipe()
+    pid = fork()
+    if pid == 0:  # forked before the group exists, so that it holds no copy of it
+        os.close(gate_writer)
+        os.read(gate_reader, 1)
+        touch(path)
+        os._exit(0)
+    with listen(InitFlag.CLASS_CONTENT) as group:
+        watchdog = threading.Timer(DEADLINE_S, group.close)
+        watchdog.start()
+        permission_mark(group, MarkFlag.INODE, Mask.OPEN_PERM, path)
+        os.close(gate_reader)
+        os.close(gate_writer)
+        assert select.select([group], [], [], DEADLINE_S)[0]
+        (event,) = group.read_events()
+        assert event.pid == pid
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        watchdog.cancel()
+        watchdog.join()
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        group.respond(event, True)  # too late, and harmless
+        os.close(event.fd)
