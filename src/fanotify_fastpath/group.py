@@ -231,15 +231,21 @@ class Group:
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         fd = self.fileno()
+        self._engine.hold()
         loop.add_reader(fd, readable.set)
         try:
-            while not self._is_closed:
-                await readable.wait()
-                readable.clear()
-                for event in self.read(_BATCH_MAX, 0):
+            while True:
+                batch = self.read(_BATCH_MAX, 0)
+                for event in batch:
                     yield event
+                if not batch and self._is_closed:
+                    return
+                if not batch:
+                    await readable.wait()
+                    readable.clear()
         finally:
             loop.remove_reader(fd)
+            self._engine.release()
 
     def fileno(self) -> int:
         """A descriptor that polls as readable when events wait; do not read from it."""

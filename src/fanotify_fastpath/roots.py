@@ -16,8 +16,10 @@ from typing import Union
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
-from fanotify_fastpath.errors import InvalidArgument, KernelRefused, NotPermitted, PathNotFound, UnsupportedFilesystem
+from fanotify_fastpath.errors import FastpathError, InvalidArgument, KernelRefused, NotPermitted, PathNotFound, UnsupportedFilesystem
 
+#: length of the filesystem id at the front of an identity
+FSID_BYTES = 8
 _FILEID_BTRFS = 0x4D
 _BTRFS_FS_TREE = 5
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
@@ -35,6 +37,7 @@ class Root:
     :ivar inode: ``st_ino``
     :ivar is_dir: a directory; else the root is that one file
     :ivar mount_id: mount through which it was found (first field of ``/proc/self/mountinfo``)
+    :ivar parent_key: for a file: identity of the directory in which it was found
     """
 
     key: bytes
@@ -43,6 +46,7 @@ class Root:
     inode: int
     is_dir: bool
     mount_id: int
+    parent_key: bytes | None = None
 
 
 def identify(target: PathOrFd) -> Root:
@@ -102,7 +106,17 @@ def _identify_fd(fd: int, path: bytes | None) -> Root:
             exc.errno,
             path,
         ) from None
-    return Root(_superblock_id(fsid, handle) + handle, path, status.st_dev, status.st_ino, stat.S_ISDIR(status.st_mode), mount_id)
+    is_dir = stat.S_ISDIR(status.st_mode)
+    parent_key = None if is_dir else _key_of(os.path.dirname(path))
+    key = _superblock_id(fsid, handle) + handle
+    return Root(key, path, status.st_dev, status.st_ino, is_dir, mount_id, parent_key)
+
+
+def _key_of(path: bytes) -> bytes | None:
+    try:
+        return identify(path).key
+    except FastpathError:
+        return None
 
 
 def filesystem_id(fd: int) -> bytes:
@@ -139,6 +153,8 @@ class RootSet:
     def __init__(self, include: Iterable[PathOrFd] = (), exclude: Iterable[PathOrFd] = ()) -> None:
         self.set_id = next(RootSet._ids)
         self._points: dict[bytes, tuple[Root, bool]] = {}
+        self._n_on: dict[bytes, int] = {}
+        self._file_dirs: dict[bytes, int] = {}
         self._listeners: list[Callable[[], None]] = []
         for target in include:
             self._put(identify(target), True)
@@ -166,13 +182,13 @@ class RootSet:
         :param target: path (as it was given, also when it is gone by now) or descriptor
         :raises InvalidArgument: it is not in the set
         """
-        key = self._find(target)
-        del self._points[key]
+        self._drop(self._find(target))
         self._changed()
 
     def discard(self, key: bytes) -> None:
         """Forget the root of that identity, if it is here."""
-        if self._points.pop(key, None):
+        if key in self._points:
+            self._drop(key)
             self._changed()
 
     def include(self, root: Root) -> None:
@@ -189,6 +205,14 @@ class RootSet:
     def roots(self) -> list[Root]:
         """The included roots, in the order in which they came."""
         return [root for root, included in self._points.values() if included]
+
+    def on_filesystem(self, fsid: bytes) -> bool:
+        """Tell whether an included root lies on the filesystem of that id."""
+        return self._n_on.get(fsid, 0) > 0
+
+    def holds_file_in(self, dir_key: bytes) -> bool:
+        """Tell whether a single file, found in that directory, is a root or an exception."""
+        return dir_key in self._file_dirs
 
     @property
     def points(self) -> dict[bytes, tuple[Root, bool]]:
@@ -208,7 +232,23 @@ class RootSet:
         return len(self._points)
 
     def _put(self, root: Root, included: bool) -> None:
+        if root.key in self._points:
+            self._drop(root.key)
         self._points[root.key] = (root, included)
+        self._count(root, included, +1)
+
+    def _drop(self, key: bytes) -> None:
+        root, included = self._points.pop(key)
+        self._count(root, included, -1)
+
+    def _count(self, root: Root, included: bool, change: int) -> None:
+        if included:
+            fsid = root.key[:FSID_BYTES]
+            self._n_on[fsid] = self._n_on.get(fsid, 0) + change
+        if root.parent_key is not None:
+            self._file_dirs[root.parent_key] = self._file_dirs.get(root.parent_key, 0) + change
+            if not self._file_dirs[root.parent_key]:
+                del self._file_dirs[root.parent_key]
 
     def _find(self, target: PathOrFd) -> bytes:
         if not isinstance(target, int):

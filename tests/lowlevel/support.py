@@ -1,11 +1,13 @@
 """What the scenarios share: reading with the descriptors closed, answering with a deadline, and forked helpers."""
 
 import errno
+import faulthandler
 import os
 import pickle
 import select
 import signal
 import struct
+import sys
 import threading
 import time
 import warnings
@@ -142,6 +144,9 @@ class Answering:
 
     At the deadline, and when anything goes wrong, the group is closed, which allows whatever waits; then the test fails.
     The thread touches the events' own descriptors only, which make no events.
+
+    The block must not do what asks for permission while it holds the interpreter lock (mmap, subprocess's vfork, page
+    faults): neither thread could run then. Should one do so, faulthandler's thread, which needs no lock, ends the process.
     """
 
     def __init__(self, group: FanotifyFile, decide: Callable[[Seen], Answer] = lambda _: ALLOW) -> None:
@@ -186,6 +191,7 @@ class Answering:
             os.close(record.fd)
 
     def __enter__(self) -> Self:
+        faulthandler.dump_traceback_later(DEADLINE_S + 5, exit=True, file=sys.__stderr__)
         self._watchdog.start()
         self._thread.start()
         return self
@@ -193,6 +199,7 @@ class Answering:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        faulthandler.cancel_dump_traceback_later()
         self._watchdog.cancel()
         os.eventfd_write(self._wake, 1)
         self._thread.join()

@@ -73,6 +73,14 @@ class Engine(MarkingEngine, Protocol):
         """Wait for events, at most *timeout_s* (None: for ever), and return up to *max_events*, oldest first."""
         ...
 
+    def hold(self) -> None:
+        """Somebody polls :meth:`fileno` from now on: it stays open, also past :meth:`close`, until :meth:`release`."""
+        ...
+
+    def release(self) -> None:
+        """The opposite of :meth:`hold`."""
+        ...
+
     def fileno(self) -> int:
         """A descriptor that is readable when :meth:`read` would not wait."""
         ...

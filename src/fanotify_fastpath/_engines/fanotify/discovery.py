@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
-from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Directory, Tree
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
+from fanotify_fastpath.roots import FSID_BYTES
 
 _PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LIST_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -26,6 +27,8 @@ _LIST_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 _REMOVAL_TRIES = 20
 _REMOVAL_WAIT_S = 0.0005
 _CLIMB_TRIES = 10
+#: a rename sets the change time of what it moves, so an older one cannot be in progress
+_RENAME_RECENT_S = 2.0
 
 Link = tuple[bytes, bytes, bytes]
 
@@ -175,7 +178,8 @@ class Discovery:
                     os.close(parent)
                     return [], None, False
                 name = names.pop() if names else _name_in(parent, at)
-                _wait_for_rename(parent)
+                if time.time() - os.fstat(at).st_ctime < _RENAME_RECENT_S:
+                    _wait_for_rename(parent)
                 links.append((at_key, name, parent_key))
                 if at is not fd:
                     os.close(at)

@@ -24,7 +24,7 @@ from fanotify_fastpath._engines.fanotify.processes import Processes
 from fanotify_fastpath._engines.fanotify.sender import Sender
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
 from fanotify_fastpath._engines.fanotify.store import Store
-from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Tree
 from fanotify_fastpath._uapi.constants import MarkFlag
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
@@ -33,7 +33,7 @@ from fanotify_fastpath.errors import Closed, FastpathError, PathNotFound
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask
-from fanotify_fastpath.roots import Root, identify
+from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
 #: a user who is away for longer is relieved by the housekeeper
 _PATIENCE_S = 0.005
@@ -76,6 +76,7 @@ class FanotifyEngine:
         self._is_away = True
         self._is_closed = False
         self._n_readers = 0
+        self._failure: Exception | None = None
 
     # --- marks and handlers ---
 
@@ -105,7 +106,13 @@ class FanotifyEngine:
         self._interest.marks.append(mark)
         mark.roots.on_change(self.refresh)
         self.refresh()
-        self._follower.refresh([mark], is_first=True)
+        for root in mark.roots.roots:
+            self._settle_root(mark, root)
+
+    def _settle_root(self, mark: Mark, root: Root) -> None:
+        """Find out where a new root stands, and what is mounted inside it."""
+        self.anchor(root)
+        self._follower.join(mark, root)
 
     def _make_judge(self) -> None:
         self._group = self._new_group()
@@ -136,7 +143,7 @@ class FanotifyEngine:
             self._check_open()
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
-            self._follower.refresh([mark], is_first=True)
+            self._settle_root(mark, root)
 
     def use_chain(self, chain: Chain) -> None:
         """Send every event through *chain*."""
@@ -147,7 +154,8 @@ class FanotifyEngine:
         with self._lock:
             if self._is_closed:
                 return
-            self._tree.set_points(self._interest.rebuild())
+            self._interest.rebuild()
+            self._tree.use_sets(self._interest.sets)
             for fsid in list(self._kernel_masks):
                 superblock = self.superblocks.get(fsid)
                 if superblock is not None:
@@ -181,7 +189,8 @@ class FanotifyEngine:
             if mask & ~old:
                 self._group.mark(MarkFlag.FILESYSTEM, mask & ~old, path, superblock.mount_fd())
             if old & ~mask:
-                self._group.unmark(MarkFlag.FILESYSTEM, old & ~mask, path)
+                with contextlib.suppress(OSError):  # unmounted, or mounted over: its mark went with it or does no harm
+                    self._group.unmark(MarkFlag.FILESYSTEM, old & ~mask, path, superblock.mount_fd())
         except FastpathError:
             if not old:
                 del self.superblocks[superblock.fsid]
@@ -218,10 +227,6 @@ class FanotifyEngine:
         if old == mount.mountpoint:
             return
         self._tree.add_top(superblock.top_key, mount.mountpoint)
-        for mark in self._interest.marks:
-            for root in mark.roots.roots:
-                if root.key[:FSID_BYTES] == superblock.fsid:
-                    self._tree.rename_root(root.key)
 
     def is_inside(self, mark: Mark, path: bytes) -> bool:
         """Tell whether the directory at *path* is in the subtree of *mark*."""
@@ -238,6 +243,12 @@ class FanotifyEngine:
             if not self._is_closed:
                 self._store.signal()
 
+    def anchor(self, root: Root) -> None:
+        """A root stands where it stands now: its path is the one that its owner gave, until it moves."""
+        node = self._discovery.directory(root.key) if root.is_dir else None
+        if node is not None:
+            self._tree.anchor(node)
+
     def tell(self, mask: Mask, path: bytes | None) -> None:
         """Put an event about the stream itself into it."""
         self.counters.n_rescans += 1 if mask & Mask.RESCAN else 0
@@ -245,7 +256,7 @@ class FanotifyEngine:
 
     def _root_gone(self, key: bytes, path: bytes | None) -> None:
         is_root = False
-        for roots in self._interest.rebuild():
+        for roots in list(self._interest.sets):
             if roots.points.get(key, (None, False))[1]:
                 is_root = True
             roots.discard(key)
@@ -262,6 +273,8 @@ class FanotifyEngine:
             self._is_away = False
         try:
             while not self._store and not self._is_closed:
+                if self._failure is not None:
+                    raise self._failure
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 if not self._epoll.poll(left) and deadline is not None and time.monotonic() >= deadline:
                     break
@@ -270,10 +283,22 @@ class FanotifyEngine:
         finally:
             self._leave()
 
+    def hold(self) -> None:
+        """Somebody polls :meth:`fileno` from now on: it stays open, also past :meth:`close`, until :meth:`release`."""
+        with self._lock:
+            self._n_readers += 1
+
+    def release(self) -> None:
+        """The opposite of :meth:`hold`."""
+        with self._lock:
+            self._n_readers -= 1
+            if self._is_closed:
+                self._close_descriptors()
+
     def _leave(self) -> None:
         with self._lock:
             self._n_readers -= 1
-            self._is_away = not self._n_readers
+            self._is_away = True
             if self._is_closed:
                 self._close_descriptors()
             else:
@@ -315,7 +340,7 @@ class FanotifyEngine:
                 self._judge.check_renames(chain)
             self._tree.bury()
         if self._objects is not None:
-            self._objects.drain(self._interest.rebuild())
+            self._objects.drain(self._interest.sets)
 
     # --- the housekeeper ---
 
@@ -331,7 +356,14 @@ class FanotifyEngine:
             os.eventfd_write(self._housekeeper_wake, 1)
 
     def _keep_house(self) -> None:
-        """Watch the mounts; read for a user who is away."""
+        """Watch the mounts; read for a user who is away. What goes wrong here is raised where the user reads."""
+        try:
+            self._keep_house_until_closed()
+        except Exception as exc:
+            self._failure = exc
+            self._store.wake()
+
+    def _keep_house_until_closed(self) -> None:
         with open(_MOUNTINFO, "rb") as mountinfo:
             is_relieving = False
             idle = self._poller(mountinfo, with_groups=False)
@@ -369,7 +401,7 @@ class FanotifyEngine:
         with self._lock:
             if not self._is_closed:
                 self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-                self._follower.refresh(self._interest.marks, is_first=False)
+                self._follower.refresh(self._interest.marks)
                 self._store.signal()
 
     def _groups(self) -> list[KernelGroup]:

@@ -1,53 +1,43 @@
 """Who wants what: the marks of one group, and what follows from them for a directory and for the kernel's mask."""
 
-import contextlib
-import os
-
-from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES
 from fanotify_fastpath._engines.fanotify.tree import Directory, Inside
 from fanotify_fastpath.chain import Chain
-from fanotify_fastpath.errors import FastpathError
 from fanotify_fastpath.handlers import Depends
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask
-from fanotify_fastpath.roots import RootSet, identify
+from fanotify_fastpath.roots import FSID_BYTES, RootSet
 
 #: asked for with every filesystem mark, because the model of the tree lives on them
 STRUCTURE = Mask.RENAME | Mask.DELETE | Mask.ONDIR
 
 
 class Interest:
-    """The marks of scope subtree and filesystem, and the root sets of the handlers."""
+    """
+    The marks of scope subtree and filesystem, and the root sets of the handlers.
+
+    :ivar sets: all root sets in use
+    """
 
     def __init__(self) -> None:
         self.marks: list[Mark] = []
         self.chain: Chain | None = None
         self._wanted: dict[tuple[Inside, bytes], tuple[int, int]] = {}
         self._handler_sets: list[int] = []
-        self._parents_of_files: set[bytes] = set()
+        self._kernel_masks: dict[bytes, int] = {}
+        self.sets: list[RootSet] = []
         self.has_directory_handlers = False
 
-    def rebuild(self) -> list[RootSet]:
-        """
-        Marks, handlers or root sets have changed.
-
-        :return: all root sets in use
-        """
+    def rebuild(self) -> None:
+        """Marks, handlers or root sets have changed."""
         self._wanted.clear()
+        self._kernel_masks.clear()
         attachments = self.chain.attachments if self.chain is not None else ()
         handler_sets = [roots for a in attachments for roots in a.handler.root_sets()]
         self._handler_sets = [roots.set_id for roots in handler_sets]
         self.has_directory_handlers = any(
             a.handler.depends is Depends.DIRECTORY and not a.handler.root_sets() for a in attachments
         )
-        sets = [mark.roots for mark in self.marks if mark.scope is Scope.SUBTREE] + handler_sets
-        self._parents_of_files = set()
-        for roots in sets:
-            for root in roots.roots:
-                if not root.is_dir:
-                    with contextlib.suppress(FastpathError):
-                        self._parents_of_files.add(identify(os.path.dirname(root.path)).key)
-        return sets
+        self.sets = [mark.roots for mark in self.marks if mark.scope is Scope.SUBTREE] + handler_sets
 
     def wanted(self, inside: Inside, fsid: bytes) -> tuple[int, int]:
         """Return the event types wanted for files, and for directories, that are in these root sets."""
@@ -79,13 +69,16 @@ class Interest:
 
     def kernel_mask(self, fsid: bytes) -> int:
         """Return the mask that the filesystem's mark needs, 0 if nobody wants anything of it."""
-        mask = 0
-        for mark in self.marks:
-            roots = [mark.root, *mark.roots.roots] if mark.scope is Scope.SUBTREE else [mark.root]
-            if any(root.key[:FSID_BYTES] == fsid for root in roots):
-                mask |= int(mark.mask)
-        return mask | int(STRUCTURE) if mask else 0
+        mask = self._kernel_masks.get(fsid)
+        if mask is None:
+            mask = 0
+            for mark in self.marks:
+                is_subtree = mark.scope is Scope.SUBTREE
+                if mark.roots.on_filesystem(fsid) if is_subtree else mark.root.key[:FSID_BYTES] == fsid:
+                    mask |= int(mark.mask)
+            mask = self._kernel_masks[fsid] = mask | int(STRUCTURE) if mask else 0
+        return mask
 
     def may_remember(self, node: Directory) -> bool:
         """Tell whether nothing but the directory decides about its files: not so beside a root that is a file."""
-        return node.key not in self._parents_of_files
+        return not any(roots.holds_file_in(node.key) for roots in self.sets)

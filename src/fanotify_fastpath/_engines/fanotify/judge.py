@@ -3,6 +3,7 @@ What a record means: keep the model up to date, decide who wants it, remember in
 """
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable
 
@@ -11,13 +12,13 @@ from fanotify_fastpath._engines.fanotify.interest import Interest
 from fanotify_fastpath._engines.fanotify.kernel_group import NEVER_IGNORED, KernelGroup
 from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
 from fanotify_fastpath._engines.fanotify.sequence import Raw
-from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES
 from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Inside, Tree
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
+from fanotify_fastpath.roots import FSID_BYTES
 
-_RENAME, _DELETE, _ONDIR = int(Mask.RENAME), int(Mask.DELETE), int(Mask.ONDIR)
+_RENAME, _CREATE, _DELETE, _ONDIR = int(Mask.RENAME), int(Mask.CREATE), int(Mask.DELETE), int(Mask.ONDIR)
 _ATTRIB, _OVERFLOW = int(Mask.ATTRIB), int(Mask.Q_OVERFLOW)
 _TYPES = ~int(EVENT_FLAGS)
 _SELF = b"."
@@ -78,6 +79,8 @@ class Judge:
             self._interest.settle(node)
         inside = node.inside
         is_dir = raw.mask & _ONDIR
+        if is_dir and raw.mask & _CREATE and raw.obj is not None and raw.name is not None:
+            self._tree.created(raw.obj, node, raw.name)
         want = node.want_dir if is_dir else node.want_file
         if self._tree.is_point(raw.obj):
             inside = self._tree.inside_of(inside, raw.obj)
@@ -109,7 +112,8 @@ class Judge:
         for_files, for_dirs = self._interest.wanted(inside, fsid)
         types = raw.mask & (for_dirs if raw.mask & _ONDIR else for_files)
         if types and (inside or superblock is None):
-            self._sender.send(raw, Finding(types, None, self._tree.root_path(raw.obj), inside))
+            root = self._tree.root_of(raw.obj)
+            self._sender.send(raw, Finding(types, None, None if root is None else root.path, inside))
         elif types or not inside:
             self._send_undecided(raw, None, None)
 
@@ -124,6 +128,8 @@ class Judge:
             self._move_directory(raw, raw.obj, new)
         after = self._inside_at(new, raw.obj)
         new_path = new.child_path(raw.name2) if new is not None and raw.name2 is not None else None
+        if is_dir and old_path is not None and new_path is not None:
+            self._move_mountpoints(old_path, new_path)
         gains = self._gains(before, after, fsid, is_dir)
         if is_dir and (gains or before != after):
             self._group.forget()
@@ -160,28 +166,32 @@ class Judge:
     def _move_directory(self, raw: Raw, key: bytes, new: Directory | None) -> None:
         overwritten = self._tree.root_at(raw.dir2, raw.name2)
         if overwritten is not None and overwritten != key:
-            self.on_root_gone(overwritten, self._tree.root_path(overwritten))
-        for root_key in self._tree.roots_below(key):
-            self._discovery.directory(root_key)
-            self._tree.rename_root(root_key)
+            self._root_gone(overwritten)
         self._tree.move(key, new, raw.name2 or b"")
         if new is not None:
             self._tree.settle(new)
 
+    def _move_mountpoints(self, old: bytes, new: bytes) -> None:
+        """What is mounted below a renamed directory has another path now, and no mount event tells."""
+        for superblock in self._superblocks.values():
+            mountpoint = superblock.mount.mountpoint
+            if mountpoint.startswith(old + b"/"):
+                superblock.mount = dataclasses.replace(superblock.mount, mountpoint=new + mountpoint[len(old) :])
+                self._tree.add_top(superblock.top_key, superblock.mount.mountpoint)
+
     def _removed(self, raw: Raw, key: bytes) -> None:
         """An entry was removed: a directory for good, a file perhaps by its last name."""
         if raw.mask & _ONDIR:
-            path = self._tree.root_path(key)
-            node = self._tree.get(key)
-            if path is None and node is not None:
-                path = self._tree.settle(node).path
             self._tree.remove(key)
-        elif self._tree.is_point(key) and self._is_gone(key):
-            path = self._tree.root_path(key)
-        else:
+        elif not self._tree.is_point(key) or not self._is_gone(key):
             return
         if self._tree.is_point(key):
-            self.on_root_gone(key, path)
+            self._root_gone(key)
+
+    def _root_gone(self, key: bytes) -> None:
+        node, root = self._tree.get(key), self._tree.root_of(key)
+        path = self._tree.settle(node).path if node is not None else root.path if root is not None else None
+        self.on_root_gone(key, path)
 
     def _is_gone(self, key: bytes) -> bool:
         superblock = self._superblocks.get(key[:FSID_BYTES])
@@ -238,9 +248,9 @@ class Judge:
         return self._tree.inside_of(self._tree.settle(directory).inside, obj)
 
     def _path_at(self, directory: Directory | None, name: bytes | None, obj: bytes | None) -> bytes | None:
-        root_path = self._tree.root_path(obj)
-        if root_path is not None:
-            return root_path
+        root = self._tree.get(obj) if obj is not None and self._tree.is_point(obj) else None
+        if root is not None:
+            return self._tree.settle(root).path
         return directory.child_path(name) if directory is not None and name is not None else None
 
     def _remember(self, node: Directory, unwanted: int) -> None:

@@ -63,10 +63,12 @@ class KernelGroup:
         except OSError as exc:
             raise _mark_error(exc, flags, path) from None
 
-    def unmark(self, flags: int, mask: int, path: bytes) -> None:
+    def unmark(self, flags: int, mask: int, path: bytes, dir_fd: int = AT_FDCWD) -> None:
         """Take event types off a mark; nothing happens if it is gone by now."""
         try:
-            syscalls.fanotify_mark(self.fd, MarkFlag.REMOVE | flags, mask, path=path)
+            syscalls.fanotify_mark(
+                self.fd, MarkFlag.REMOVE | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else None
+            )
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.EINVAL, errno.ENODEV, errno.ENOTDIR):
                 raise KernelRefused(

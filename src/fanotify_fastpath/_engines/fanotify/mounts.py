@@ -5,17 +5,18 @@ Nothing is held open, so nothing keeps a filesystem from being unmounted; ``/pro
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Iterable
 from typing import Protocol
 
-from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
 from fanotify_fastpath.errors import FastpathError, UnsupportedFilesystem
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask
-from fanotify_fastpath.roots import Root, identify
+from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
 #: filesystems that the kernel makes up as they are read; there is nothing to watch in them
 PSEUDO = frozenset(
@@ -33,6 +34,7 @@ class Host(Protocol):
     def lose_filesystem(self, superblock: Superblock) -> None: ...
     def move_filesystem(self, superblock: Superblock, mount: Mount) -> None: ...
     def is_inside(self, mark: Mark, path: bytes) -> bool: ...
+    def anchor(self, root: Root) -> None: ...
     def tell(self, mask: Mask, path: bytes) -> None: ...
 
 
@@ -50,27 +52,30 @@ class MountFollower:
         self._joined: dict[tuple[int, int], tuple[Mark, Root]] = {}
         self._refused: set[int] = set()
 
-    def refresh(self, marks: Iterable[Mark], *, is_first: bool) -> None:
-        """
-        Compare with the mounts as they are now.
-
-        :param is_first: a mark was just added: what is mounted inside is no news
-        """
+    def refresh(self, marks: Iterable[Mark]) -> None:
+        """The mounts have changed: compare with them as they are now."""
         mounts = read_mounts()
-        self._leave(mounts)
         self._check_filesystems(mounts)
+        self._leave(mounts)
         if self._follow:
             for mark in marks:
                 if mark.scope is Scope.SUBTREE:
-                    self._join(mark, mounts, is_first)
+                    for root in mark.roots.roots:
+                        self._join(mark, root, mounts, is_news=True)
+
+    def join(self, mark: Mark, root: Root) -> None:
+        """A root was just added: what is mounted inside belongs to it from the start."""
+        if self._follow:
+            self._join(mark, root, read_mounts(), is_news=False)
 
     def _leave(self, mounts: dict[int, Mount]) -> None:
         """Drop the joined mounts that are gone."""
         for slot, (mark, root) in list(self._joined.items()):
             if slot[1] not in mounts:
                 del self._joined[slot]
-                mark.roots.discard(root.key)
-                self._host.tell(Mask.UNMOUNT, root.path)
+                if root.key in mark.roots.points:  # else the filesystem is gone altogether, and that was told
+                    mark.roots.discard(root.key)
+                    self._host.tell(Mask.UNMOUNT, root.path)
         self._refused &= set(mounts)
 
     def _check_filesystems(self, mounts: dict[int, Mount]) -> None:
@@ -86,20 +91,17 @@ class MountFollower:
             elif now != old:
                 self._host.move_filesystem(superblock, now)
 
-    def _join(self, mark: Mark, mounts: dict[int, Mount], is_first: bool) -> None:
-        """Add what is mounted inside the roots of one mark."""
-        joined_keys = {root.key for joined, root in self._joined.values() if joined is mark}
-        for root in mark.roots.roots:
-            if root.key in joined_keys or not root.is_dir:
-                continue
-            real = self._real_path(root)
-            if real is None:
-                continue
-            for mount in mounts.values():
-                if _is_below(mount.mountpoint, real) and (mark.roots.set_id, mount.mount_id) not in self._joined:
-                    self._join_mount(mark, root, real, mount, is_first)
+    def _join(self, mark: Mark, root: Root, mounts: dict[int, Mount], *, is_news: bool) -> None:
+        """Add what is mounted inside one root of a mark."""
+        is_joined = any(joined is mark and other.key == root.key for joined, other in self._joined.values())
+        real = None if is_joined or not root.is_dir else self._real_path(root)
+        if real is None:
+            return
+        for mount in mounts.values():
+            if _is_below(mount.mountpoint, real) and (mark.roots.set_id, mount.mount_id) not in self._joined:
+                self._join_mount(mark, root, real, mount, is_news)
 
-    def _join_mount(self, mark: Mark, above: Root, real: bytes, mount: Mount, is_first: bool) -> None:
+    def _join_mount(self, mark: Mark, above: Root, real: bytes, mount: Mount, is_news: bool) -> None:
         if mount.fs_type in PSEUDO or mount.mount_id in self._refused:
             return
         view = above.path.rstrip(b"/") + mount.mountpoint[len(real.rstrip(b"/")) :]
@@ -111,7 +113,7 @@ class MountFollower:
                 return
             if root.key[:FSID_BYTES] in self._host.superblocks and self._host.is_inside(mark, mount.mountpoint):
                 return
-            root = Root(root.key, view, root.dev, root.inode, root.is_dir, root.mount_id)
+            root = dataclasses.replace(root, path=view)
             self._host.watch_filesystem(root, int(mark.mask))
         except UnsupportedFilesystem:
             self._refused.add(mount.mount_id)
@@ -123,7 +125,8 @@ class MountFollower:
             return
         self._joined[mark.roots.set_id, mount.mount_id] = (mark, root)
         mark.roots.include(root)
-        if not is_first:
+        self._host.anchor(root)
+        if is_news:
             self._host.tell(Mask.RESCAN, view)
 
     def _real_path(self, root: Root) -> bytes | None:

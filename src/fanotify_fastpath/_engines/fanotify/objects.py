@@ -12,7 +12,7 @@ from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
 from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
 from fanotify_fastpath._engines.fanotify.sequence import Raw, Sequence
-from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Tree
 from fanotify_fastpath._uapi import capabilities
 from fanotify_fastpath._uapi.constants import MarkFlag
@@ -20,7 +20,7 @@ from fanotify_fastpath.errors import FastpathError
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
-from fanotify_fastpath.roots import RootSet
+from fanotify_fastpath.roots import FSID_BYTES, RootSet
 
 _FLAGS = {Scope.INODE: MarkFlag.INODE, Scope.MOUNT: MarkFlag.MOUNT}
 
@@ -81,7 +81,7 @@ class Objects:
     def _begin(self, sets: list[RootSet]) -> None:
         """What was found before may be elsewhere by now."""
         self._tree = self._discovery.use(Tree())
-        self._tree.set_points(sets)
+        self._tree.use_sets(sets)
         for mark in self.marks:
             if mark.scope is Scope.INODE and mark.root.is_dir:
                 self._tree.add_top(mark.root.key, mark.root.path)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.fanotify.processes import Processes
 from fanotify_fastpath._engines.fanotify.sequence import Raw
-from fanotify_fastpath._engines.fanotify.superblock import FSID_BYTES, Superblock
+from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Inside
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.events import NOBODY, Crossing, Event, Process
 from fanotify_fastpath.handlers import Depends
 from fanotify_fastpath.mask import Mask
-from fanotify_fastpath.roots import RootSet
+from fanotify_fastpath.roots import FSID_BYTES, RootSet
 from fanotify_fastpath.verdict import VerdictKind
 
 _ONDIR = int(Mask.ONDIR)

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
 from fanotify_fastpath._uapi.mountinfo import Mount
-from fanotify_fastpath.roots import Root
+from fanotify_fastpath.roots import FSID_BYTES, Root
 
-FSID_BYTES = 8
 _TYPE_OFFSET = FSID_BYTES + 4
 _DATA_OFFSET = FSID_BYTES + 8
 

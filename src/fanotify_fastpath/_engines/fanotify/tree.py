@@ -8,7 +8,7 @@ What follows from the place (path, which root sets it is in) is computed on dema
 
 from collections.abc import Iterable
 
-from fanotify_fastpath.roots import RootSet
+from fanotify_fastpath.roots import Root, RootSet
 
 Inside = frozenset[int]
 NOWHERE: Inside = frozenset()
@@ -59,8 +59,9 @@ class Tree:
         self._tops: dict[bytes, Directory] = {}
         self._graves: list[Directory] = []
         self._old_graves: list[Directory] = []
-        self._points: dict[bytes, list[tuple[int, bool]]] = {}
-        self._root_paths: dict[bytes, bytes | None] = {}
+        self._sets: list[RootSet] = []
+        self._anchors: dict[bytes, tuple[bytes, bytes]] = {}
+        self._root_places: dict[tuple[bytes, bytes], bytes] = {}
         self.epoch = 0
 
     def get(self, key: bytes) -> Directory | None:
@@ -82,6 +83,12 @@ class Tree:
         node = self._nodes[key] = Directory(key, parent, name)
         return node
 
+    def created(self, key: bytes, parent: Directory, name: bytes) -> None:
+        """A directory was made. A known one of that identity is the same, unless it was removed before."""
+        node = self._nodes.get(key)
+        if node is None or node.is_gone:
+            self.add(key, parent, name)
+
     def move(self, key: bytes, parent: Directory | None, name: bytes) -> None:
         """A directory was renamed. With *parent* None its new place is unknown, and it is forgotten."""
         node = self._nodes.get(key)
@@ -94,6 +101,9 @@ class Tree:
         if parent is None or above is node:  # merged renames can seem to make a cycle: look it up anew
             del self._nodes[key]
             return
+        if node.parent is not None and self._root_places.get((node.parent.key, node.name)) == key:
+            del self._root_places[node.parent.key, node.name]
+            self._root_places[parent.key, name] = key
         node.parent, node.name = parent, name
 
     def remove(self, key: bytes) -> None:
@@ -127,59 +137,53 @@ class Tree:
         self._tops.pop(key, None)
         self.forget()
 
-    def set_points(self, sets: Iterable[RootSet]) -> None:
-        """Take over the roots and exceptions of all root sets in use."""
-        self._points = {}
-        paths: dict[bytes, bytes | None] = {}
-        for roots in sets:
-            for key, (root, included) in roots.points.items():
-                self._points.setdefault(key, []).append((roots.set_id, included))
-                if included:
-                    paths[key] = self._root_paths.get(key, root.path)
-        self._root_paths = paths
+    def use_sets(self, sets: Iterable[RootSet]) -> None:
+        """From now on these root sets count, as they are at any moment. Call it again after each change of one."""
+        self._sets = list(sets)
         self.epoch += 1
 
     def inside_of(self, inside: Inside, key: bytes | None) -> Inside:
         """Return which sets the object *key* is in, given which its directory is in."""
-        points = self._points.get(key) if key is not None else None
-        if points is None:
+        if not self.is_point(key):
             return inside
-        sets = set(inside)
-        for set_id, included in points:
-            (sets.add if included else sets.discard)(set_id)
-        return frozenset(sets)
+        ids = set(inside)
+        for roots in self._sets:
+            point = roots.points.get(key or b"")
+            if point is not None:
+                (ids.add if point[1] else ids.discard)(roots.set_id)
+        return frozenset(ids)
 
     def is_point(self, key: bytes | None) -> bool:
         """Tell whether that object is a root or an exception of some set."""
-        return key in self._points
+        return any(key in roots.points for roots in self._sets)
 
-    def root_path(self, key: bytes | None) -> bytes | None:
-        """Path of a root, as its owner calls it."""
-        return self._root_paths.get(key) if key is not None else None
-
-    def roots_below(self, key: bytes) -> list[bytes]:
-        """Return the included roots that are the directory *key* or lie below it, as far as the model knows."""
-        found = []
-        for root_key in self._root_paths:
-            node = self._nodes.get(root_key)
-            while node is not None and node.key != key:
-                node = node.parent
-            if node is not None or root_key == key:
-                found.append(root_key)
-        return found
-
-    def root_at(self, parent_key: bytes | None, name: bytes | None) -> bytes | None:
-        """Return the included root that is the entry *name* of a directory, as far as the model knows."""
-        for key in self._root_paths:
-            node = self._nodes.get(key)
-            if node is not None and node.name == name and node.parent is not None and node.parent.key == parent_key:
-                return key
+    def root_of(self, key: bytes | None) -> Root | None:
+        """Return the root of that identity, if it is one."""
+        for roots in self._sets:
+            point = roots.points.get(key or b"")
+            if point is not None and point[1]:
+                return point[0]
         return None
 
-    def rename_root(self, key: bytes) -> None:
-        """A root, or a directory above it, was renamed: from now on its path is that of the model."""
-        self._root_paths[key] = None
-        self.epoch += 1
+    def anchor(self, node: Directory) -> None:
+        """
+        A root stands here when it becomes one. Its owner's path for it holds as long as it stands there; afterwards its
+        path is that of the model.
+        """
+        root = self.root_of(node.key)
+        if root is not None:
+            self._anchors[node.key] = (self._natural_path(self.settle(node)), root.path)
+            self.epoch += 1
+            if node.parent is not None:
+                self._root_places[node.parent.key, node.name] = node.key
+
+    def root_at(self, parent_key: bytes | None, name: bytes | None) -> bytes | None:
+        """Return the root that is the entry *name* of a directory."""
+        key = self._root_places.get((parent_key or b"", name or b""))
+        return key if self.root_of(key) is not None else None
+
+    def _natural_path(self, node: Directory) -> bytes:
+        return node.name if node.parent is None else node.parent.child_path(node.name)
 
     def settle(self, node: Directory) -> Directory:
         """Make ``path`` and ``inside`` of *node* valid."""
@@ -194,9 +198,10 @@ class Tree:
                 directory.path, directory.inside = directory.name, NOWHERE
             else:
                 directory.path, directory.inside = parent.child_path(directory.name), parent.inside
-            if directory.key in self._points:
+            if self.is_point(directory.key):
                 directory.inside = self.inside_of(directory.inside, directory.key)
-                directory.path = self._root_paths.get(directory.key) or directory.path
+                natural, given = self._anchors.get(directory.key, (b"", b""))
+                directory.path = given if natural == directory.path else directory.path
             directory.epoch = self.epoch
             directory.want_file = directory.want_dir = -1
         return node

@@ -1,0 +1,53 @@
+# make setup · run · check · test · bench · long · docs; "make help" says what each does.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.setup-done
+
+# As root the tests that need root must run: there, a skip for want of root is a failure.
+export FP_REQUIRE_ROOT ?= $(if $(filter 0,$(shell id -u)),1,)
+
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench long docs lint clean
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+setup: $(SETUP) ## install what is missing: Debian packages, .venv, the package; PYTHON=... picks the interpreter
+
+$(SETUP): pyproject.toml tools/setup.sh
+	@tools/setup.sh $(VENV)
+	@touch $@
+
+run: $(SETUP) ## watch DIR until Ctrl-C; without DIR: a demonstration on a filesystem of its own (VERBOSE=1: all events)
+ifdef DIR
+	@$(BIN)/fanfp watch "$(DIR)"
+else
+	@$(BIN)/python tools/demo.py $(if $(VERBOSE),--verbose)
+endif
+
+test: $(SETUP) lint ## pass all tests
+	$(PYTEST) -m "not long"
+
+check: $(SETUP) lint ## the quick tier of test, under two minutes
+	$(PYTEST) -m "not long" -x $(wildcard tests/unit tests/compiler tests/cli tests/docs)
+
+long: $(SETUP) ## the tests that take minutes each
+	$(PYTEST) -m long --timeout 3600
+
+bench: $(SETUP) ## print the benchmark
+	$(BIN)/python -m bench
+
+docs: $(SETUP) ## build the API reference as HTML into build/docs
+	@$(BIN)/python tools/build_docs.py build/docs
+
+lint: $(SETUP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+clean: ## remove what was built and installed here
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+// The workloads of the benchmark. Each prints one line: nanoseconds it took, and the number of operations.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define N_DIRS 200
+#define N_FILES 20
+#define PATH_BYTES 512
+
+static char *dirs[N_DIRS];
+
+static void die(const char *what)
+{
+	fprintf(stderr, "workload: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static long long monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void sleep_until_ns(long long when)
+{
+	struct timespec at = { when / 1000000000LL, when % 1000000000LL };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
+static void make_dir(const char *path)
+{
+	if (mkdir(path, 0755) && errno != EEXIST)
+		die(path);
+}
+
+static void make_file(const char *path)
+{
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+
+	if (fd < 0 || write(fd, "12345678", 8) != 8 || close(fd))
+		die(path);
+}
+
+// 200 directories at depth 3 to 6 below top: top/00/d/e/f/leaf
+static void name_dirs(const char *top)
+{
+	static const char *const middle[] = { "a", "a/b", "a/b/c", "a/b/c/d" };
+
+	for (int i = 0; i < N_DIRS; i++)
+		if (asprintf(&dirs[i], "%s/%02d/%s/%d", top, i % 40, middle[i % 4], i) < 0)
+			die(top);
+}
+
+static void make_tree(const char *top)
+{
+	char path[PATH_BYTES];
+
+	for (int i = 0; i < N_DIRS; i++) {
+		for (char *p = dirs[i] + strlen(top) + 1; (p = strchr(p, '/')); p++) {
+			*p = '\0';
+			make_dir(dirs[i]);
+			*p = '/';
+		}
+		make_dir(dirs[i]);
+		for (int f = 0; f < N_FILES; f++) {
+			snprintf(path, sizeof(path), "%s/f%d", dirs[i], f);
+			make_file(path);
+		}
+	}
+}
+
+static long read_files(long n_passes)
+{
+	char path[PATH_BYTES], byte[8];
+
+	for (long pass = 0; pass < n_passes; pass++)
+		for (int i = 0; i < N_DIRS * N_FILES; i++) {
+			snprintf(path, sizeof(path), "%s/f%d", dirs[i / N_FILES], i % N_FILES);
+			int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+			if (fd < 0 || read(fd, byte, sizeof(byte)) < 0 || close(fd))
+				die(path);
+		}
+	return n_passes * N_DIRS * N_FILES;
+}
+
+// For the CPU time of a listener: the same for a given time, and not for a given number of passes
+static long read_for(long milliseconds)
+{
+	long long end = monotonic_ns() + milliseconds * 1000000LL;
+	long n = 0;
+
+	while (monotonic_ns() < end)
+		n += read_files(1);
+	return n;
+}
+
+// What editors and builds do: write a new file, rename it over the old one, remove it; now and then a directory
+static long churn(long count)
+{
+	char path[PATH_BYTES], other[PATH_BYTES];
+
+	for (long i = 0; i < count; i++) {
+		const char *dir = dirs[i % N_DIRS];
+
+		snprintf(path, sizeof(path), "%s/new%ld", dir, i);
+		snprintf(other, sizeof(other), "%s/done%ld", dir, i);
+		make_file(path);
+		if (rename(path, other) || unlink(other))
+			die(other);
+		if (i % 10 == 0) {
+			make_dir(path);
+			if (rmdir(path))
+				die(path);
+		}
+	}
+	return count;
+}
+
+static long list_dirs(long n_passes)
+{
+	for (long pass = 0; pass < n_passes; pass++)
+		for (int i = 0; i < N_DIRS; i++) {
+			DIR *dir = opendir(dirs[i]);
+
+			if (!dir)
+				die(dirs[i]);
+			while (readdir(dir))
+				;
+			closedir(dir);
+		}
+	return n_passes * N_DIRS;
+}
+
+static long files(const char *top, long count)
+{
+	char path[PATH_BYTES];
+
+	for (long i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), "%s/f%06ld", top, i);
+		make_file(path);
+		if (unlink(path))
+			die(path);
+	}
+	return count;
+}
+
+static long create(const char *top, long count)
+{
+	char path[PATH_BYTES];
+
+	for (long i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), "%s/f%06ld", top, i);
+		make_file(path);
+	}
+	return count;
+}
+
+// A tree of count directories in three levels, up to 100 in each directory
+static long make_dirs(const char *top, long count)
+{
+	char path[PATH_BYTES];
+	long n = 0;
+
+	for (long i = 0; n < count; i++) {
+		if (i % 10000 == 0) {
+			snprintf(path, sizeof(path), "%s/%ld", top, i / 10000);
+			make_dir(path);
+			n++;
+		}
+		if (i % 100 == 0 && n < count) {
+			snprintf(path, sizeof(path), "%s/%ld/%ld", top, i / 10000, i / 100 % 100);
+			make_dir(path);
+			n++;
+		}
+		if (n < count) {
+			snprintf(path, sizeof(path), "%s/%ld/%ld/%ld", top, i / 10000, i / 100 % 100, i % 100);
+			make_dir(path);
+			n++;
+		}
+	}
+	return n;
+}
+
+// Files whose names are the time at which they were made, one each interval
+static long touch(const char *top, long count, long interval_us)
+{
+	char path[PATH_BYTES];
+	long long next = monotonic_ns();
+
+	for (long i = 0; i < count; i++) {
+		next += interval_us * 1000LL;
+		sleep_until_ns(next);
+		snprintf(path, sizeof(path), "%s/%lld", top, monotonic_ns());
+		int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+
+		if (fd < 0 || close(fd))
+			die(path);
+	}
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 3)
+		return 2;
+	const char *what = argv[1], *top = argv[2];
+	long count = argc > 3 ? atol(argv[3]) : 0, n = 0;
+
+	name_dirs(top);
+	long long start = monotonic_ns();
+
+	if (!strcmp(what, "tree"))
+		make_tree(top);
+	else if (!strcmp(what, "read"))
+		n = read_files(count);
+	else if (!strcmp(what, "read-for"))
+		n = read_for(count);
+	else if (!strcmp(what, "churn"))
+		n = churn(count);
+	else if (!strcmp(what, "list"))
+		n = list_dirs(count);
+	else if (!strcmp(what, "files"))
+		n = files(top, count);
+	else if (!strcmp(what, "create"))
+		n = create(top, count);
+	else if (!strcmp(what, "dirs"))
+		n = make_dirs(top, count);
+	else if (!strcmp(what, "touch"))
+		n = touch(top, count, argc > 4 ? atol(argv[4]) : 2000);
+	else
+		return 2;
+	printf("%lld %ld\n", monotonic_ns() - start, n);
+	return 0;
+}

@@ -1,0 +1,100 @@
+"""The stage of a scenario: a filesystem, an engine, another process, and groups that are closed at the end."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Filesystem
+
+from fanotify_fastpath import Group, Mask, Scope, watch
+from fanotify_fastpath.group import EngineName
+
+from .support import Ears, Other
+
+#: the engines that every scenario runs on
+ENGINES: tuple[EngineName, ...] = ("fanotify",)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    name: EngineName = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def other() -> Iterator[Other]:
+    """Another process, which lives as long as the session."""
+    with Other() as process:
+        yield process
+
+
+@dataclass
+class Stage:
+    """
+    What a scenario is played on.
+
+    :ivar top: an empty directory of the test's own
+    :ivar filesystem: where it lies
+    :ivar other: another process
+    :ivar how: how subtrees are watched: by scope ``subtree``, or by the handler ``monitor-subtree``
+    """
+
+    top: Path
+    filesystem: Filesystem
+    engine: EngineName
+    other: Other
+    how: str = "scope"
+    exits: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def group(self, **options: Any) -> Group:
+        """Open a group on the engine; it is closed when the test ends."""
+        return self.exits.enter_context(Group(engine=self.engine, **options))
+
+    def ears(self, group: Group) -> Ears:
+        return Ears(group, self.other)
+
+    def watch(
+        self, root: Path, events: Mask = Mask.ALL_CHANGES, *, exclude: Iterable[Path] = (), **options: Any
+    ) -> Ears:
+        """Watch one subtree in the way of this test."""
+        if self.how == "scope":
+            options.setdefault("engine", self.engine)
+            watched = self.exits.enter_context(watch(root, events=events, exclude=exclude, **options))
+            return self.ears(watched.group)
+        group = self.group(**options)
+        group.mark(self.filesystem.mountpoint, events | Mask.ONDIR, scope=Scope.FILESYSTEM)
+        group.attach("monitor-subtree", roots=[root], exclude=list(exclude))
+        return self.ears(group)
+
+    def dirs(self, *names: str) -> list[Path]:
+        """Make directories below the top."""
+        made = [self.top / name for name in names]
+        for path in made:
+            path.mkdir(parents=True, exist_ok=True)
+        return made
+
+
+@pytest.fixture
+def how(request: pytest.FixtureRequest) -> str:
+    """How a subtree is watched (see ``both_ways``)."""
+    way: str = getattr(request, "param", "scope")
+    return way
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(no_leaks: None) -> None: ...
+
+
+@pytest.fixture
+def stage(
+    other: Other, no_leaks: None, filesystem: Filesystem, engine: EngineName, how: str
+) -> Iterator[Stage]:
+    with contextlib.ExitStack() as exits:
+        yield Stage(filesystem.dir, filesystem, engine, other, how, exits)
+
+
+#: the scenario is played twice: watched by scope subtree, and by the handler monitor-subtree on the whole filesystem
+both_ways = pytest.mark.parametrize("how", ["scope", "handler"], indirect=True)

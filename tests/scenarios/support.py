@@ -1,0 +1,168 @@
+"""What the scenarios share: the other process, a listener that knows when it has heard everything, and short forms."""
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import pytest
+
+from fanotify_fastpath import Event, Group, Mask
+
+from . import actions
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TESTS = Path(__file__).parent.parent
+#: longest wait for something that must come
+DEADLINE_S = 30.0
+NOBODY_UID = 65534
+STREAM = Mask.Q_OVERFLOW | Mask.RESCAN | Mask.ROOT_GONE | Mask.UNMOUNT | Mask.UNWATCHED
+
+_SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from scenarios.actions import serve; serve()"
+
+
+class Other:
+    """Another process, which does what it is told: ``other(os.mkdir, path)``."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", "-c", _SERVE, str(TESTS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.pid = self(actions.getpid)
+
+    def start(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Begin; :meth:`finish` waits for the end."""
+        assert self._process.stdin is not None
+        pickle.dump((function, args, kwargs), self._process.stdin)
+        self._process.stdin.flush()
+
+    def finish(self) -> Any:
+        """Wait for what was started, and return what it returned or raise what it raised."""
+        assert self._process.stdout is not None
+        ok, answer = pickle.load(self._process.stdout)
+        if not ok:
+            raise answer
+        return answer
+
+    def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self.start(function, *args, **kwargs)
+        answer: T = self.finish()
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def shell(script: str, cwd: Path) -> None:
+    """Run a shell script as yet another process."""
+    subprocess.run(["sh", "-ec", script], cwd=cwd, check=True)
+
+
+def wait_until(claim: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Poll until *claim* holds; fail at the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while not claim():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {deadline_s:.0f} s: {what}")
+        time.sleep(0.005)
+
+
+class Ears:
+    """
+    Reads a group, and knows when everything that happened has been heard.
+
+    The kernel keeps the order, so when a file that is created last is reported, all before it has been.
+    """
+
+    _n_fences = 0
+
+    def __init__(self, group: Group, other: Other) -> None:
+        self.group = group
+        self.all: list[Event] = []
+        self._other = other
+
+    def hear(self, fence_in: Path) -> list[Event]:
+        """
+        Return the events since the last call.
+
+        :param fence_in: a directory whose events are delivered (create, open or any later): the last event is made there
+        """
+        Ears._n_fences += 1
+        name = f"fence-{Ears._n_fences}"
+        self._other(actions.fence, fence_in / name)
+        heard = self.until(lambda event: event.raw_path is not None and event.raw_path.endswith(name.encode()), name)
+        more = self.group.read(100_000, 0)
+        while more:
+            heard += more
+            more = self.group.read(100_000, 0)
+        return [event for event in heard if event.raw_path is None or b"/fence-" not in event.raw_path]
+
+    def until(self, claim: Callable[[Event], object], what: str, deadline_s: float = DEADLINE_S) -> list[Event]:
+        """Return the events up to a batch that has one for which *claim* holds."""
+        heard: list[Event] = []
+        deadline = time.monotonic() + deadline_s
+        while True:
+            batch = self.group.read(100_000, max(0.0, deadline - time.monotonic()))
+            heard += batch
+            self.all += batch
+            if any(claim(event) for event in batch):
+                return heard
+            if time.monotonic() > deadline:
+                pytest.fail(f"not heard within {deadline_s:.0f} s: {what}; heard {heard[-20:]}")
+
+    def until_mask(self, mask: Mask) -> list[Event]:
+        """Return the events up to one of these types."""
+        return self.until(lambda event: event.mask & mask, repr(mask))
+
+
+def told(events: Iterable[Event], below: Path) -> dict[str, Mask]:
+    """What was told about each path: paths relative to *below*, and the union of the event types, renames by new path."""
+    result: dict[str, Mask] = {}
+    for event in events:
+        path = "?" if event.path is None else os.path.relpath(event.path, below)
+        result[path] = result.get(path, Mask(0)) | event.mask
+    return result
+
+
+def paths(events: Iterable[Event], mask: Mask, below: Path) -> list[str]:
+    """Paths relative to *below* of the events that have any of these types, in order."""
+    return [
+        "?" if event.path is None else os.path.relpath(event.path, below) for event in events if event.mask & mask
+    ]
+
+
+def renames(events: Iterable[Event], below: Path) -> list[tuple[str, str, str | None]]:
+    """The renames: old and new path relative to *below*, and the border crossed."""
+    return [
+        (os.path.relpath(event.old_path or "?", below), os.path.relpath(event.path or "?", below), event.crossing)
+        for event in events
+        if event.mask & Mask.RENAME
+    ]
+
+
+def walk(top: Path) -> Iterator[tuple[str, bool]]:
+    """Everything below a directory as it is now: relative path and whether it is a directory."""
+    for directory, subdirectories, files in os.walk(top):
+        for name in subdirectories:
+            yield os.path.relpath(os.path.join(directory, name), top), True
+        for name in files:
+            yield os.path.relpath(os.path.join(directory, name), top), False

@@ -1,0 +1,111 @@
+#!/bin/sh
+# Install what is missing: Debian packages, a virtual environment, this package in it.
+#
+# usage: tools/setup.sh VENV
+# PYTHON=...  the interpreter to use, instead of the one that is found
+set -eu
+
+PYTHON_MIN_MINOR=11
+
+# What the tests need, each with a command or file that shows that it is there.
+PACKAGES='
+gcc             gcc
+libc6-dev       /usr/include/stdio.h
+mount           mount
+util-linux      unshare
+e2fsprogs       mkfs.ext4
+xfsprogs        mkfs.xfs
+btrfs-progs     mkfs.btrfs
+inotify-tools   inotifywait
+'
+# Only compared with in the benchmark, which says so when one is missing.
+PACKAGES_BENCH='
+fatrace         fatrace
+'
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+is_new_enough() { "$1" -c "import sys; sys.exit(sys.version_info < (3, $PYTHON_MIN_MINOR))" 2>/dev/null; }
+
+has_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# Debian's interpreter first: every user can run it, which one in somebody's home does not give.
+candidates() {
+    echo /usr/bin/python3
+    for minor in 20 19 18 17 16 15 14 13 12 11; do
+        command -v "python3.$minor" || true
+    done
+    command -v python3 || true
+}
+
+# The Debian package that brings venv to an interpreter of Debian's, or nothing.
+venv_package() {
+    case $1 in
+    /usr/bin/python3) echo python3-venv ;;
+    /usr/bin/python3.*) echo "${1#/usr/bin/}-venv" ;;
+    esac
+}
+
+choose_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "$PYTHON" || { say "no such interpreter: $PYTHON"; exit 1; }
+        return
+    fi
+    for found in $(candidates); do
+        if is_new_enough "$found" && { has_venv "$found" || can_install && [ -n "$(venv_package "$found")" ]; }; then
+            echo "$found"
+            return
+        fi
+    done
+    say "no Python 3.$PYTHON_MIN_MINOR or newer with venv found; install one (with Debian: python3 python3-venv), or name it: PYTHON=..."
+    exit 1
+}
+
+is_there() {
+    case $1 in
+    /*) [ -e "$1" ] ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+    esac
+}
+
+missing() {
+    echo "$1" | while read -r package shows; do
+        [ -z "$package" ] || is_there "$shows" || echo "$package"
+    done
+}
+
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >/dev/null </dev/null; }
+
+install_packages() {
+    needed=$1 optional=$2
+    [ -n "$needed$optional" ] || return 0
+    if ! can_install; then
+        say "missing, and not installed (that needs root and apt-get):" $needed $optional
+        say "tests that need them are skipped or fail; to install: apt-get install" $needed $optional
+        return 0
+    fi
+    say "installing Debian packages:" $needed $optional
+    apt update
+    [ -z "$needed" ] || apt install --no-install-recommends $needed
+    [ -z "$optional" ] || apt install --no-install-recommends $optional || say "without (only the benchmark uses it):" $optional
+}
+
+main() {
+    venv=$1
+    python=$(choose_python)
+    is_new_enough "$python" || { say "$python is older than Python 3.$PYTHON_MIN_MINOR"; exit 1; }
+    needed=$(missing "$PACKAGES")
+    has_venv "$python" || needed="$needed $(venv_package "$python")"
+    install_packages "$needed" "$(missing "$PACKAGES_BENCH")"
+    if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        say "making $venv with $("$python" --version) ($python)"
+        "$python" -m venv --clear "$venv"
+    fi
+    say "installing the package and its tools into $venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -e '.[dev,bench]'
+    say "done; the command is $venv/bin/fanfp"
+}
+
+main "$@"
