@@ -52,7 +52,7 @@ class Integer(Kind):
     minimum: int = -(1 << 63)
     maximum: int = (1 << 63) - 1
 
-    size_bytes: ClassVar[int] = 8  # type: ignore[misc]
+    size_bytes: ClassVar[int] = 8
 
     def check(self, name: str, value: Any) -> int:
         if isinstance(value, str):
@@ -78,7 +78,7 @@ class Choice(Kind):
 
     words: tuple[str, ...]
 
-    size_bytes: ClassVar[int] = 4  # type: ignore[misc]
+    size_bytes: ClassVar[int] = 4
 
     def check(self, name: str, value: Any) -> str:
         if value not in self.words:
@@ -86,10 +86,10 @@ class Choice(Kind):
         return str(value)
 
     def unpack(self, blob: bytes) -> str:
-        index = struct.unpack("<I", blob)[0]
+        (index,) = struct.unpack("<I", blob)
         if index >= len(self.words):
             raise InvalidArgument(f"choice number {index} is over the last, {len(self.words) - 1}")
-        return self.words[index]
+        return str(self.words[index])
 
     def describe(self) -> str:
         return "one of " + ", ".join(self.words)
@@ -169,7 +169,8 @@ class IntegerSet(Kind):
 @dataclass(frozen=True, slots=True)
 class Roots(Kind):
     """
-    Files or directories, by path or by open descriptor (``O_PATH`` too); packed as ``<I`` count, then ``<i`` descriptors.
+    Files or directories, by path or by open descriptor (``O_PATH`` too); packed as ``<I`` count, then ``<i``
+    descriptors.
 
     :ivar max_items: most roots accepted at attach; more can be added live to the :class:`RootSet`
     """

@@ -114,14 +114,12 @@ class Chain:
         :param request: struct fanotify_fastpath_args, 84 bytes: name, version 1, flags 0, address, size
         :param init_args: the memory that the address stands for; None when it cannot be read
         :return: the attachment
-        :raises InvalidArgument: EFAULT: *request* has not 84 bytes or *init_args* is None though a size was given; EINVAL:
-            version, flags or size are not right, or the name has no end
+        :raises InvalidArgument: EFAULT: *request* has not 84 bytes or *init_args* is None though a size was given;
+            EINVAL: version, flags or size are not right, or the name has no end
         :raises: as :meth:`attach`; a second attach is always refused with EBUSY
         """
         if len(request) != ARGS_LAYOUT.size:
-            raise InvalidArgument(
-                f"the attach request has {len(request)} bytes, not {ARGS_LAYOUT.size}", errno.EFAULT
-            )
+            raise InvalidArgument(f"the attach request has {len(request)} bytes, not {ARGS_LAYOUT.size}", errno.EFAULT)
         raw_name, version, flags, _, size = ARGS_LAYOUT.unpack(request)
         if version != ARGS_VERSION or flags != 0 or size > ARGS_MAX_BYTES:
             raise InvalidArgument(
@@ -185,7 +183,7 @@ class Chain:
         return SEND_TO_USERSPACE, None, failed
 
     def _check_free(self, exclusive: bool) -> None:
-        if exclusive and self.attachments or any(a.exclusive for a in self.attachments):
+        if (exclusive and self.attachments) or any(a.exclusive for a in self.attachments):
             names = ", ".join(a.name for a in self.attachments)
             raise HandlerBusy(f"cannot attach: the group has {names} already; detach it first")
 
@@ -204,5 +202,3 @@ def _start(kind: type[Handler], arguments: dict[str, Any]) -> Handler:
     except (TypeError, ValueError) as exc:
         raise HandlerRefused(f"handler {kind.name!r} refused its arguments: {exc}") from exc
     return handler
-
-

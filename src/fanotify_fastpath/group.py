@@ -318,4 +318,3 @@ class Group:
     def _check_open(self) -> None:
         if self._is_closed:
             raise Closed("the group is closed")
-

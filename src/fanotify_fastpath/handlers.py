@@ -1,11 +1,13 @@
 """
 Handlers: named code that turns an event into a verdict.
 
-A handler is a class. It is registered once, under a unique name, and attached to any number of groups; each attach makes
-an instance of its own: ``init`` takes that attach's arguments, ``handle`` decides about one event, ``free`` lets go.
+A handler is a class. It is registered once, under a unique name, and attached to any number of groups; each attach
+makes an instance of its own: ``init`` takes that attach's arguments, ``handle`` decides about one event, ``free``
+lets go.
 
-Write ``handle`` as plain arithmetic and comparison over the event's fields. It is called for every event that comes near
-it, so it must neither block nor raise; an event about which it cannot decide is answered with ``SEND_TO_USERSPACE``.
+Write ``handle`` as plain arithmetic and comparison over the event's fields. It is called for every event that comes
+near it, so it must neither block nor raise; an event about which it cannot decide is answered with
+``SEND_TO_USERSPACE``.
 """
 
 from collections.abc import Sequence
@@ -114,7 +116,7 @@ class Handler:
     arguments: ClassVar[Sequence[Argument]] = ()
     depends: ClassVar[Depends] = Depends.ALL
 
-    def init(self, **arguments: Any) -> None:
+    def init(self, *args: Any, **arguments: Any) -> None:
         """
         Take one attach's arguments, already checked.
 
@@ -141,11 +143,14 @@ def check_handler(handler: type[Handler]) -> None:
     """
     Check that a handler's declaration can be registered.
 
-    :raises InvalidArgument: its name is empty, too long or has odd bytes, a flag is unknown, or its arguments are too large
+    :raises InvalidArgument: its name is empty, too long or has odd bytes, a flag is unknown, or its arguments are
+        too large
     """
     name = handler.name.encode("utf-8", "surrogateescape")
     if not name or len(name) > NAME_MAX_BYTES:
-        raise InvalidArgument(f"handler name {handler.name!r} has {len(name)} bytes; 1 to {NAME_MAX_BYTES} are possible")
+        raise InvalidArgument(
+            f"handler name {handler.name!r} has {len(name)} bytes; 1 to {NAME_MAX_BYTES} are possible"
+        )
     if b"/" in name or b"\0" in name or name.startswith(b"."):
         raise InvalidArgument(f"handler name {handler.name!r} cannot be a file name, which it must be in the listing")
     unknown = int(handler.flags) & ~int(HandlerFlags.UNPRIVILEGED)
@@ -153,6 +158,8 @@ def check_handler(handler: type[Handler]) -> None:
         raise InvalidArgument(f"handler {handler.name!r} has unknown flag bits {unknown:#x}")
     size = args_size_bytes(handler.arguments)
     if size > ARGS_MAX_BYTES:
-        raise InvalidArgument(f"handler {handler.name!r} declares {size} bytes of arguments; the limit is {ARGS_MAX_BYTES}")
+        raise InvalidArgument(
+            f"handler {handler.name!r} declares {size} bytes of arguments; the limit is {ARGS_MAX_BYTES}"
+        )
     if not isinstance(handler.depends, Depends):
         raise InvalidArgument(f"handler {handler.name!r} does not say what its verdict depends on")

@@ -63,7 +63,7 @@ def check_mask(mask: Mask, scope: Scope) -> None:
         raise InvalidArgument("mount events need a group of their own; see the low-level layer")
     if scope is Scope.SUBTREE and types & _SELF_EVENTS:
         raise InvalidArgument(
-            f"{types & _SELF_EVENTS!r} does not say in which directory, so no subtree can be told; ask for DELETE or RENAME"
+            f"{types & _SELF_EVENTS!r} names no directory, so no subtree can be told; ask for DELETE or RENAME"
         )
     if scope is Scope.MOUNT and types & _NAME_EVENTS:
         raise InvalidArgument(f"{types & _NAME_EVENTS!r} cannot be had for a mount; use scope filesystem or subtree")

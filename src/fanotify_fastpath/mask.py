@@ -98,8 +98,8 @@ def parse_mask(text: str) -> Mask:
     """
     Turn a list of names into a mask.
 
-    :param text: names separated by commas, upper or lower case, with or without ``FAN_`` or ``IN_``: ``"create,close_write"``;
-        ``close``, ``move``, ``changes`` and ``all`` stand for several
+    :param text: names separated by commas, upper or lower case, with or without ``FAN_`` or ``IN_``:
+        ``"create,close_write"``; ``close``, ``move``, ``changes`` and ``all`` stand for several
     :return: the mask
     :raises InvalidArgument: a name is unknown or the list is empty
     """

@@ -36,7 +36,9 @@ class Registry:
         check_handler(handler)
         with self._lock:
             if handler.name in self._handlers:
-                raise HandlerExists(f"cannot register handler {handler.name!r}: that name is taken; unregister it first")
+                raise HandlerExists(
+                    f"cannot register handler {handler.name!r}: that name is taken; unregister it first"
+                )
             self._handlers[handler.name] = handler
         return handler
 
@@ -105,7 +107,8 @@ def describe(handler: type[Handler]) -> dict[str, str]:
     """
     Give what the RFC's discovery tree gives, as exact text.
 
-    :return: ``flags`` (names separated by a space), ``desc`` and ``init_args`` (``N/A`` when empty), each with a newline
+    :return: ``flags`` (names separated by a space), ``desc`` and ``init_args`` (``N/A`` when empty), each with a
+        newline
     """
     flags = [flag.name or "" for flag in HandlerFlags if flag in handler.flags]
     arguments = "; ".join(f"{a.name}: {a.kind.describe()} ({a.desc})" for a in handler.arguments)

@@ -12,18 +12,23 @@ import stat
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Union
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
-from fanotify_fastpath.errors import FastpathError, InvalidArgument, KernelRefused, NotPermitted, PathNotFound, UnsupportedFilesystem
+from fanotify_fastpath.errors import (
+    FastpathError,
+    InvalidArgument,
+    KernelRefused,
+    NotPermitted,
+    PathNotFound,
+    UnsupportedFilesystem,
+)
 
 #: length of the filesystem id at the front of an identity
 FSID_BYTES = 8
 _FILEID_BTRFS = 0x4D
 _BTRFS_FS_TREE = 5
-PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
-PathOrFd = Union[PathLike, int]
+PathOrFd = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ def _superblock_id(fsid: bytes, handle: bytes) -> bytes:
 
 class RootSet:
     """
-    A set of roots that may change while events flow: some included, some excluded; the nearest one above an object decides.
+    A set of roots that may change while events flow: some included, some excluded; the nearest above an object decides.
 
     :param include: paths or descriptors whose subtree is inside
     :param exclude: paths or descriptors whose subtree is outside, though they lie below an included one

@@ -291,5 +291,6 @@ def errno_of(function: Callable[[], Any]) -> str:
     try:
         function()
     except OSError as error:
-        return errno.errorcode[error.errno or 0]
+        # two names for one number, of which Python gives the one that the kernel does not use
+        return errno.errorcode[error.errno or 0].replace("ENOTSUP", "EOPNOTSUPP")
     return "ok"

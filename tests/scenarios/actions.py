@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
-AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
+AT_FDCWD, AT_SYMLINK_FOLLOW = -100, 0x400
 PathLike = str | bytes | Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -100,7 +100,9 @@ def link_tmpfile(directory: PathLike, path: PathLike, data: bytes = b"x") -> Non
     fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o644)
     try:
         os.write(fd, data)
-        os.link(f"/proc/self/fd/{fd}", path, follow_symlinks=True)
+        # os.link calls link(2), which does not follow
+        source = b"/proc/self/fd/%d" % fd
+        _check(_libc.linkat(AT_FDCWD, source, AT_FDCWD, os.fsencode(path), AT_SYMLINK_FOLLOW))
     finally:
         os.close(fd)
 

@@ -16,8 +16,8 @@ class Counters:
 
     :ivar n_delivered: put into the stream
     :ivar n_skipped: read from the kernel and dropped in user space (outside, own, or skipped by a handler)
-    :ivar n_lost: not in the stream though they should be; each is covered by an overflow event. Of an overflow whose number
-        the kernel does not tell, one is counted
+    :ivar n_lost: not in the stream though they should be; each is covered by an overflow event. Of an overflow whose
+        number the kernel does not tell, one is counted
     :ivar n_overflows: overflow events
     :ivar n_remembered: directories whose events the kernel was told to drop. It does not count what it drops there
     :ivar n_rescans: rescan events

@@ -1,7 +1,6 @@
 """``allow-deny-list``: choose events, or permit operations, by name, suffix, glob, user and executable."""
 
 from fnmatch import fnmatchcase
-from typing import Any
 
 from fanotify_fastpath.arguments import Argument, BytesList, Choice, IntegerSet
 from fanotify_fastpath.handlers import Depends, Handler, HandlerEvent, HandlerFlags
@@ -13,9 +12,9 @@ class AllowDenyList(Handler):
     """
     Match events against lists; any entry that fits is a match.
 
-    ``mode="allow"``: matches pass, the rest is skipped, or denied when it is a permission event. ``mode="deny"``: matches are
-    skipped, or denied, and the rest passes. What the lists ask about but the event does not tell (no name, a process
-    that is gone) is no match, and in mode ``allow`` such an event is sent.
+    ``mode="allow"``: matches pass, the rest is skipped, or denied when it is a permission event. ``mode="deny"``:
+    matches are skipped, or denied, and the rest passes. When no entry fits but something asked about is unknown (no
+    name, a process that is gone), the event is sent.
     """
 
     name = "allow-deny-list"
@@ -40,7 +39,6 @@ class AllowDenyList(Handler):
         globs: tuple[bytes, ...],
         uids: frozenset[int],
         executables: tuple[bytes, ...],
-        **_: Any,
     ) -> None:
         self.allow = mode == "allow"
         self.names = names
@@ -87,7 +85,7 @@ class AllowDenyList(Handler):
         for suffix in self.suffixes:
             if name.endswith(suffix):
                 return True
-        for glob in self.globs:
+        for glob in self.globs:  # noqa: SIM110 (a handler is written in loops that can be compiled)
             if fnmatchcase(name, glob):
                 return True
         return False

@@ -1,7 +1,5 @@
 """``ignore-prefix``: nothing about files whose names begin in given ways."""
 
-from typing import Any
-
 from fanotify_fastpath.arguments import Argument, BytesList
 from fanotify_fastpath.handlers import Depends, Handler, HandlerEvent, HandlerFlags
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, SKIP_EVENT, Verdict
@@ -16,7 +14,7 @@ class IgnorePrefix(Handler):
     arguments = (Argument("prefixes", BytesList(60, 60), "prefixes of file names"),)
     depends = Depends.NAME
 
-    def init(self, *, prefixes: tuple[bytes, ...], **_: Any) -> None:
+    def init(self, *, prefixes: tuple[bytes, ...]) -> None:
         self.prefixes = prefixes
 
     def handle(self, event: HandlerEvent) -> Verdict:

@@ -1,7 +1,5 @@
 """``monitor-subtree``: only what happens below given directories; or nothing may happen there."""
 
-from typing import Any
-
 from fanotify_fastpath.arguments import Argument, Choice, Roots
 from fanotify_fastpath.handlers import Depends, Handler, HandlerEvent
 from fanotify_fastpath.mask import Mask
@@ -25,7 +23,7 @@ class MonitorSubtree(Handler):
     )
     depends = Depends.DIRECTORY
 
-    def init(self, *, roots: RootSet, exclude: RootSet, mode: str, **_: Any) -> None:
+    def init(self, *, roots: RootSet, exclude: RootSet, mode: str) -> None:
         for root in exclude.roots:
             roots.exclude(root)
         self.roots = roots

@@ -1,9 +1,9 @@
 """
 How a directory that the model does not know is found.
 
-The kernel reports directories by file handle. A handle is opened, its path read, and its parents' handles are taken until a
-known one is met. That tells where the directory is *now*; the stream may be behind. So afterwards the queue is read once
-more: a rename or removal that had happened by then is in it, and tells where the directory stood before
+The kernel reports directories by file handle. A handle is opened, its path read, and its parents' handles are taken
+until a known one is met. That tells where the directory is *now*; the stream may be behind. So afterwards the queue
+is read once more: a rename or removal that had happened by then is in it, and tells where the directory stood before
 (:meth:`Sequence.position`). A rename is visible a moment before its event is queued, but it holds the locks of both
 parents for that moment: listing the parent (one ``getdents``) waits for it.
 """
@@ -42,9 +42,7 @@ class Discovery:
     :param superblock_of: finds the watched filesystem by its id
     """
 
-    def __init__(
-        self, tree: Tree, sequence: Sequence, superblock_of: Callable[[bytes], Superblock | None]
-    ) -> None:
+    def __init__(self, tree: Tree, sequence: Sequence, superblock_of: Callable[[bytes], Superblock | None]) -> None:
         self._tree = tree
         self._sequence = sequence
         self._superblock_of = superblock_of

@@ -1,9 +1,9 @@
 """
 The fanotify engine: all of it together.
 
-Two threads may read: the user's, while it waits for events; and the housekeeper, while the user's is away handling them. So
-an event goes straight to a user who waits, and a user who is slow neither loses events nor keeps the kernel from being
-told what to drop. The housekeeper also watches the mounts.
+Two threads may read: the user's, while it waits for events; and the housekeeper, while the user's is away handling
+them. So an event goes straight to a user who waits, and a user who is slow neither loses events nor keeps the kernel
+from being told what to drop. The housekeeper also watches the mounts.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
 #: a user who is away for longer is relieved by the housekeeper
-_PATIENCE_S = 0.005
+_PATIENCE_S = 0.02
 _MOUNTINFO = "/proc/self/mountinfo"
 
 
@@ -52,16 +52,12 @@ class FanotifyEngine:
 
     name = "fanotify"
 
-    def __init__(
-        self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False
-    ) -> None:
+    def __init__(self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False) -> None:
         self.counters = Counters()
         self.superblocks: dict[bytes, Superblock] = {}
         self._lock = threading.RLock()
         self._store = Store(max_queued, self._count_lost)
-        self._sender = Sender(
-            Processes(), self.superblocks, self.counters, self._store.put, include_self, with_tid
-        )
+        self._sender = Sender(Processes(), self.superblocks, self.counters, self._store.put, include_self, with_tid)
         self._interest = Interest()
         self._tree = Tree()
         self._group: KernelGroup | None = None

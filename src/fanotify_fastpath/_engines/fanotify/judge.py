@@ -14,7 +14,7 @@ from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
 from fanotify_fastpath._engines.fanotify.sequence import Raw
 from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Inside, Tree
 from fanotify_fastpath._uapi import syscalls
-from fanotify_fastpath.events import Event
+from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import FSID_BYTES
 
@@ -215,8 +215,8 @@ class Judge:
         """
         A chain of renames that came back to where it had been: see whether a repeated one vanished in an earlier one.
 
-        If the object stands where the chain says, all is well. If it stands where an earlier rename had put it, that one
-        happened again, and is delivered again.
+        If the object stands where the chain says, all is well. If it stands where an earlier rename had put it, that
+        one happened again, and is delivered again.
         """
         last = chain[-1]
         if self._stands_at(last, last.dir2, last.name2) is not False:
@@ -255,7 +255,9 @@ class Judge:
 
     def _remember(self, node: Directory, unwanted: int) -> None:
         """Nobody wants these event types for files in this directory: let the kernel drop them from now on."""
-        is_fresh = node.remembered_ns > self._group.forgot_ns and self._sender.now_ns - node.remembered_ns < _REMEMBER_AGAIN_NS
+        is_fresh = (
+            node.remembered_ns > self._group.forgot_ns and self._sender.now_ns - node.remembered_ns < _REMEMBER_AGAIN_NS
+        )
         if is_fresh or not self._interest.may_remember(node):
             return
         superblock = self._superblocks.get(node.key[:FSID_BYTES])

@@ -61,14 +61,12 @@ class KernelGroup:
         try:
             syscalls.fanotify_mark(self.fd, MarkFlag.ADD | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else None)
         except OSError as exc:
-            raise _mark_error(exc, flags, path) from None
+            raise _mark_error(exc, path) from None
 
     def unmark(self, flags: int, mask: int, path: bytes, dir_fd: int = AT_FDCWD) -> None:
         """Take event types off a mark; nothing happens if it is gone by now."""
         try:
-            syscalls.fanotify_mark(
-                self.fd, MarkFlag.REMOVE | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else None
-            )
+            syscalls.fanotify_mark(self.fd, MarkFlag.REMOVE | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else None)
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.EINVAL, errno.ENODEV, errno.ENOTDIR):
                 raise KernelRefused(
@@ -137,29 +135,36 @@ def _init_error(exc: OSError) -> Exception:
         return NotPermitted("cannot make a fanotify group: not permitted here (a sandbox or seccomp filter?)")
     if exc.errno in (errno.EINVAL, errno.ENOSYS):
         return UnsupportedFeature(
-            "cannot make a fanotify group: this kernel's fanotify does not report target handles; Linux 5.17 is the first",
+            "cannot make a fanotify group: this kernel does not report target handles; Linux 5.17 is the first that does",
             errno.EOPNOTSUPP,
         )
     return KernelRefused(f"cannot make a fanotify group: {exc.strerror}", exc.errno)
 
 
-def _mark_error(exc: OSError, flags: int, path: bytes) -> Exception:
-    shown = os.fsdecode(path)
-    if exc.errno == errno.EPERM or exc.errno == errno.EACCES:
+_UNSUPPORTED = {
+    errno.EXDEV: "it is a btrfs subvolume and the top level of its filesystem cannot be reached; mount that (subvolid=5)",
+    errno.ENODEV: "its filesystem has no id, so events there cannot be told apart",
+    errno.EOPNOTSUPP: "its filesystem finds no files by handle; overlayfs does with index=on,nfs_export=on",
+}
+
+
+def _mark_error(exc: OSError, path: bytes) -> Exception:
+    what = f"cannot watch {os.fsdecode(path)!r}"
+    if exc.errno in (errno.EPERM, errno.EACCES):
         return NotPermitted(
-            f"cannot watch {shown!r}: marking a whole filesystem or mount needs CAP_SYS_ADMIN; without it a single "
-            "directory that you may read can be watched (scope inode)",
+            f"{what}: marking a whole filesystem or mount needs CAP_SYS_ADMIN; without it a single directory that you "
+            "may read can be watched (scope inode)",
             exc.errno,
             path,
         )
-    reasons = {
-        errno.EXDEV: "it is a btrfs subvolume whose id differs from its filesystem's; watch the top level of the filesystem",
-        errno.ENODEV: "its filesystem has no id, so events there cannot be told apart",
-        errno.EOPNOTSUPP: "its filesystem cannot find files by handle; for overlayfs mount it with index=on,nfs_export=on",
-        errno.EINVAL: "the kernel refuses these event types for this kind of mark or object",
-    }
-    if exc.errno in (errno.EXDEV, errno.ENODEV, errno.EOPNOTSUPP):
-        return UnsupportedFilesystem(f"cannot watch {shown!r}: {reasons[exc.errno]}", exc.errno, path)
+    if exc.errno in _UNSUPPORTED:
+        return UnsupportedFilesystem(f"{what}: {_UNSUPPORTED[exc.errno]}", exc.errno, path)
     if exc.errno == errno.EINVAL:
-        return UnsupportedFeature(f"cannot watch {shown!r}: {reasons[exc.errno]}", exc.errno, path)
-    return KernelRefused(f"cannot watch {shown!r}: {exc.strerror}", exc.errno, path)
+        return UnsupportedFeature(
+            f"{what}: the kernel refuses these event types for this kind of mark", exc.errno, path
+        )
+    if exc.errno == errno.ENOSPC:
+        return KernelRefused(
+            f"{what}: the limit /proc/sys/fs/fanotify/max_user_marks is reached; raise it", exc.errno, path
+        )
+    return KernelRefused(f"{what}: {exc.strerror}", exc.errno, path)

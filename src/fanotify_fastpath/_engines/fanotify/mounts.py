@@ -20,8 +20,29 @@ from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
 #: filesystems that the kernel makes up as they are read; there is nothing to watch in them
 PSEUDO = frozenset(
-    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts efivarfs fusectl hugetlbfs mqueue nsfs proc pstore "
-    "ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs".split()
+    [
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "efivarfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "nsfs",
+        "proc",
+        "pstore",
+        "ramfs",
+        "rpc_pipefs",
+        "securityfs",
+        "selinuxfs",
+        "sysfs",
+        "tracefs",
+    ]
 )
 
 
@@ -146,5 +167,3 @@ class MountFollower:
 
 def _is_below(path: bytes, above: bytes) -> bool:
     return path != above and path.startswith(above if above.endswith(b"/") else above + b"/")
-
-

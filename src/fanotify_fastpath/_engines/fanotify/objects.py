@@ -1,8 +1,8 @@
 """
 Marks on single objects and on mounts: a kernel group of its own, in which nothing is remembered.
 
-It works without privilege for a directory or file that the user may read: no filesystem mark is needed, and the path of what was
-marked is the one that was given. Here no renames of directories are followed, so places found are not kept.
+It works without privilege for a directory or file that the user may read: no filesystem mark is needed, and the path
+of what was marked is the one that was given. Here no renames of directories are followed, so places found are not kept.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
 """
 Who did it: user, name and executable of the processes in events.
 
-An event carries a process id only, and the process may end before it is looked at. Each process that is seen once is kept
-by an open ``/proc/<tgid>/comm``: that descriptor belongs to this very process, so a reused id is noticed (ESRCH), and for a
-process that has ended what was known of it still holds.
+An event carries a process id only, and the process may end before it is looked at. Each process that is seen once is
+kept by an open ``/proc/<tgid>/comm``: that descriptor belongs to this very process, so a reused id is noticed (ESRCH),
+and for a process that has ended what was known of it still holds.
 """
 
 import contextlib

@@ -30,7 +30,8 @@ def _mask_of(types: int) -> Mask:
 
 
 class Candidate:
-    """An event as handlers see it (:class:`~fanotify_fastpath.handlers.HandlerEvent`); the process is looked up on use."""
+    """An event as handlers see it (:class:`~fanotify_fastpath.handlers.HandlerEvent`); the process is looked up on
+    use."""
 
     __slots__ = ("_inside", "_inside2", "_lookup", "dev", "inode", "is_dir", "mask", "name", "tgid")
 

@@ -2,7 +2,8 @@
 Records in the order in which they happened.
 
 The kernel merges an event into an earlier unread one for the same object, name and process. So a bit of a record may
-have happened at any time between the record's place in the queue and its read. Three things follow, and are mended here:
+have happened at any time between the record's place in the queue and its read. Three things follow, and are mended
+here:
 
 - a directory created and removed gives one record CREATE|DELETE *before* the records of what happened inside it: the
   DELETE is held back until everything that was queued with it has gone by;
@@ -80,7 +81,7 @@ def decode(buffer: bytes) -> list[Raw]:
                 raw.obj = key
                 continue
             name = buffer[split : buffer.find(0, split, end)] if split < end else None
-            if info_type == _DFID_NAME or info_type == _OLD:
+            if info_type in (_DFID_NAME, _OLD):
                 raw.dir, raw.name = key, name
             elif info_type == _NEW:
                 raw.dir2, raw.name2 = key, name
@@ -188,9 +189,9 @@ class Sequence:
     def _note_rename(self, raw: Raw, obj: bytes) -> None:
         chain = self._renames.setdefault(obj, [])
         chain.append(raw)
-        if len(chain) > 1 and any(r.dir == raw.dir2 and r.name == raw.name2 for r in chain):
-            if chain not in self._suspects:
-                self._suspects.append(chain)
+        came_back = any(r.dir == raw.dir2 and r.name == raw.name2 for r in chain)
+        if came_back and not any(chain is suspect for suspect in self._suspects):
+            self._suspects.append(chain)
 
     def _close_window(self) -> None:
         """Everything that could have been merged has been read and given out."""

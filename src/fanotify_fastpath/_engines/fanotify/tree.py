@@ -1,8 +1,9 @@
 """
 Where directories are: a model of the watched filesystems' directory trees, as far as events have touched them.
 
-The model follows the *stream*: a directory stands where it stood when the event now being processed happened. A directory
-is known by identity; its place is a link to its parent and a name, so renaming a directory moves all below it at once.
+The model follows the *stream*: a directory stands where it stood when the event now being processed happened. A
+directory is known by identity; its place is a link to its parent and a name, so renaming a directory moves all below
+it at once.
 What follows from the place (path, which root sets it is in) is computed on demand and kept until something moves.
 """
 
@@ -27,7 +28,18 @@ class Directory:
     :ivar is_gone: it was removed; kept a while for records that come late
     """
 
-    __slots__ = ("epoch", "inside", "is_gone", "key", "name", "parent", "path", "remembered_ns", "want_dir", "want_file")
+    __slots__ = (
+        "epoch",
+        "inside",
+        "is_gone",
+        "key",
+        "name",
+        "parent",
+        "path",
+        "remembered_ns",
+        "want_dir",
+        "want_file",
+    )
 
     def __init__(self, key: bytes, parent: "Directory | None", name: bytes) -> None:
         self.key = key
@@ -71,9 +83,12 @@ class Tree:
     def add_top(self, key: bytes, path: bytes) -> Directory:
         """Add the directory at a mountpoint, or one whose parents are not to be had."""
         top = self._nodes.get(key)
-        if top is None or top.parent is not None or top.name != path:
+        if top is None:
             top = self._nodes[key] = self._tops[key] = Directory(key, None, path)
+        elif top.parent is not None or top.name != path:
+            top.parent, top.name = None, path
             self.epoch += 1
+        self._tops[key] = top
         return top
 
     def add(self, key: bytes, parent: Directory, name: bytes) -> Directory:
@@ -117,8 +132,8 @@ class Tree:
         """
         Drop the directories that were removed before the previous call.
 
-        Called after each emptying of the queue: a removal that was merged into an earlier record is followed by the last
-        records about its directory in the same emptying or the next.
+        Called after each emptying of the queue: a removal that was merged into an earlier record is followed by the
+        last records about its directory in the same emptying or the next.
         """
         for node in self._old_graves:
             if node.is_gone and self._nodes.get(node.key) is node and node.key not in self._tops:
@@ -208,5 +223,3 @@ class Tree:
 
     def __len__(self) -> int:
         return len(self._nodes)
-
-

@@ -1,4 +1,5 @@
-"""Allowing and denying: permission events, answered so that a listener that dies, hangs or stops never blocks anyone."""
+"""Allowing and denying: permission events, answered so that a listener that dies, hangs or stops never blocks
+anyone."""
 
 from fanotify_fastpath._engines.fanotify.permission.engine import Decide, PermissionEngine, PermissionOptions
 

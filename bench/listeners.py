@@ -1,0 +1,339 @@
+"""Listeners as processes: started, waited for, stopped, asked what they saw."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from bench.driver import made_at
+from bench.place import Place
+
+_READY_WITHIN_S = 120.0
+_QUIET_S = 0.4
+_SETTLE_WITHIN_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@dataclass(slots=True)
+class Seen:
+    """
+    What a listener saw.
+
+    :ivar n_lost_signs: how often it said that events were lost
+    :ivar n_paths: distinct paths, where they were asked for
+    """
+
+    n_events: int = 0
+    n_created: int = 0
+    n_deleted: int = 0
+    n_lost_signs: int = 0
+    n_paths: int = 0
+    paths: list[str] = field(default_factory=list)
+    latencies_ns: list[int] = field(default_factory=list)
+
+
+class Running:
+    """
+    A listener that is ready.
+
+    :ivar setup_ns: how long its own set-up took, without starting an interpreter
+    :ivar start_ns: how long it took from starting the process until it was ready
+    """
+
+    def __init__(self, process: subprocess.Popen[str], start_ns: int, setup_ns: int) -> None:
+        self.process = process
+        self.start_ns = start_ns
+        self.setup_ns = setup_ns
+        self.take: Callable[[], Seen] = Seen
+
+    def cpu_s(self) -> float:
+        """User and system time of the process so far, in seconds."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as stat:
+            return parse_cpu_ticks(stat.read()) / _TICKS
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the process."""
+        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def settle(self, quiet_s: float = _QUIET_S) -> None:
+        """Wait until it has nothing to do any more: until it used no CPU time for a while."""
+        end = time.monotonic() + _SETTLE_WITHIN_S
+        while time.monotonic() < end:
+            before = self.cpu_s()
+            time.sleep(quiet_s)
+            if self.cpu_s() - before <= 1 / _TICKS:
+                return
+
+    def suspend(self) -> None:
+        """Stop the process; the kernel queues for it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it run again."""
+        self.process.send_signal(signal.SIGCONT)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """
+    One way to watch, or not to.
+
+    :ivar name: as in the tables
+    :ivar start: starts it with ``(place, root, mode)``; a context manager
+    :ivar version: None if it is not installed
+    """
+
+    name: str
+    start: Callable[[Place, str, str], contextlib.AbstractContextManager[Running | None]]
+    version: str | None
+
+
+@contextlib.contextmanager
+def _nobody(place: Place, root: str, mode: str) -> Iterator[Running | None]:
+    yield None
+
+
+def _python(peer: str) -> Callable[[Place, str, str], contextlib.AbstractContextManager[Running | None]]:
+    @contextlib.contextmanager
+    def start(place: Place, root: str, mode: str) -> Iterator[Running | None]:
+        start_ns = time.monotonic_ns()
+        with _ended(
+            subprocess.Popen(
+                [sys.executable, "-m", "bench.driver", peer, mode, root],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=_REPOSITORY,
+            )
+        ) as process:
+            assert process.stdin is not None and process.stdout is not None
+            setup_ns = json.loads(process.stdout.readline())["setup_ns"]
+            running = Running(process, time.monotonic_ns() - start_ns, setup_ns)
+
+            def take() -> Seen:
+                assert process.stdin is not None and process.stdout is not None
+                process.stdin.close()
+                return Seen(**json.loads(process.stdout.readline()))
+
+            running.take = take
+            yield running
+
+    return start
+
+
+def _command(
+    arguments: list[str], says_ready: str | None, count: Callable[[Iterator[str], Seen], None]
+) -> Callable[[Place, str, str], contextlib.AbstractContextManager[Running | None]]:
+    """A command that prints a line an event; its output goes to a file, and for latencies to a pipe that we read."""
+
+    @contextlib.contextmanager
+    def start(place: Place, root: str, mode: str) -> Iterator[Running | None]:
+        output = f"{place.work}/output"
+        is_latency = mode == "latency"
+        start_ns = time.monotonic_ns()
+        with open(output, "wb") as file, _ended(
+            subprocess.Popen(
+                [part.format(root=root, mount=place.mount) for part in arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if is_latency else file if mode != "discard" else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="surrogateescape",
+                cwd=place.mount,
+            )
+        ) as process:
+            _wait_ready(process, says_ready)
+            took_ns = time.monotonic_ns() - start_ns
+            running = Running(process, took_ns, took_ns)
+            reader = _LatencyReader(process) if is_latency else None
+
+            def take() -> Seen:
+                seen = Seen()
+                if reader is not None:
+                    seen.latencies_ns = reader.latencies_ns
+                    return seen
+                process.terminate()
+                process.wait()
+                with open(output, encoding="utf-8", errors="surrogateescape") as lines:
+                    count(lines, seen)
+                return seen
+
+            running.take = take
+            yield running
+
+    return start
+
+
+class _LatencyReader(threading.Thread):
+    """Python code that reads a command's output, line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self.latencies_ns: list[int] = []
+        self._seen: set[int] = set()
+        self.start()
+
+    def run(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            now_ns = time.monotonic_ns()
+            words = line.rstrip("\n").replace("/", " ").split(" ")
+            made_ns = made_at(os.fsencode(words[-1]))
+            if made_ns is not None and made_ns not in self._seen:
+                self._seen.add(made_ns)
+                self.latencies_ns.append(now_ns - made_ns)
+
+
+@contextlib.contextmanager
+def _plain(place: Place, root: str, mode: str) -> Iterator[Running | None]:
+    start_ns = time.monotonic_ns()
+    modes = {"all": "all", "latency": "latency"}
+    with _ended(
+        subprocess.Popen(
+            [place.listener, place.mount, modes.get(mode, "changes")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+        took_ns = time.monotonic_ns() - start_ns
+        running = Running(process, took_ns, took_ns)
+
+        def take() -> Seen:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()
+            return parse_plain(process.stdout.read())
+
+        running.take = take
+        yield running
+
+
+def parse_plain(output: str) -> Seen:
+    """Read what the C listener printed at its end."""
+    seen = Seen()
+    for line in output.splitlines():
+        if line.startswith("counts "):
+            seen.n_created, seen.n_deleted, seen.n_lost_signs, seen.n_events = map(int, line.split()[1:])
+        else:
+            seen.latencies_ns.append(int(line))
+    return seen
+
+
+def parse_cpu_ticks(stat: str) -> int:
+    """Add up user and system time in a line of ``/proc/<tgid>/stat``; the name in it may hold anything."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def count_notify(lines: Iterator[str], seen: Seen) -> None:
+    """Count what inotifywait or fsnotifywait printed: directory, event types, name."""
+    for line in lines:
+        seen.n_events += 1
+        words = line.split(" ")
+        types = next((word for word in words if word.isupper()), "")
+        seen.n_created += "CREATE" in types
+        seen.n_deleted += "DELETE" in types and "DELETE_SELF" not in types
+        seen.n_lost_signs += "OVERFLOW" in line
+
+
+def count_fatrace(lines: Iterator[str], seen: Seen) -> None:
+    """Count what fatrace printed: ``comm(tgid): types path``, where ``+`` is a creation and ``D`` a removal."""
+    for line in lines:
+        seen.n_events += 1
+        types = line.partition("): ")[2].partition(" ")[0]
+        seen.n_created += "+" in types
+        seen.n_deleted += "D" in types
+
+
+def _wait_ready(process: subprocess.Popen[str], says: str | None) -> None:
+    """Wait for a line on standard error, or else for the command's fanotify mark."""
+    end = time.monotonic() + _READY_WITHIN_S
+    assert process.stderr is not None
+    if says is not None:
+        for line in process.stderr:
+            if says in line:
+                threading.Thread(target=process.stderr.read, daemon=True).start()
+                return
+    while time.monotonic() < end and process.poll() is None:
+        if _has_mark(process.pid):
+            return
+        time.sleep(0.001)
+    raise RuntimeError(f"{process.args!r} did not become ready")
+
+
+def _has_mark(tgid: int) -> bool:
+    directory = f"/proc/{tgid}/fdinfo"
+    for fd in os.listdir(directory):
+        with contextlib.suppress(OSError), open(f"{directory}/{fd}", encoding="ascii") as info:
+            if "fanotify sdev" in (text := info.read()) or "fanotify mnt_id" in text:
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End the process at the end, whatever happens."""
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _distribution(name: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None
+
+
+def _tool(command: str, package: str) -> str | None:
+    """Version of a Debian package, or of the command itself elsewhere; None when it is not installed."""
+    for query in (["dpkg-query", "-W", "-f", "${Version}", package], [command, "--version"]):
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            output = subprocess.run(query, check=True, capture_output=True, text=True).stdout.split()
+            if output:
+                return output[-1]
+    return None
+
+
+def conditions() -> dict[str, Condition]:
+    """All conditions, by name."""
+    import fanotify_fastpath
+
+    ours = fanotify_fastpath.__version__
+    kernel = os.uname().release
+    notify = _tool("inotifywait", "inotify-tools")
+    established = "Watches established"
+    everything: list[tuple[str, Any, str | None]] = [
+        ("nobody", _nobody, kernel),
+        ("fanfp", _python("fanfp"), ours),
+        ("fanfp-all", _python("fanfp-all"), ours),
+        ("fanfp-async", _python("fanfp-async"), ours),
+        ("plain fanotify", _plain, kernel),
+        ("inotifywait -r", _command(["inotifywait", "-m", "-r", "{root}"], established, count_notify), notify),
+        ("fsnotifywait -S", _command(["fsnotifywait", "-m", "-S", "{mount}"], established, count_notify), notify),
+        ("fatrace", _command(["fatrace", "-c"], None, count_fatrace), _tool("fatrace", "fatrace")),
+        ("watchdog", _python("watchdog"), _distribution("watchdog")),
+        ("watchfiles", _python("watchfiles"), _distribution("watchfiles")),
+        ("asyncinotify", _python("asyncinotify"), _distribution("asyncinotify")),
+    ]
+    return {name: Condition(name, start, version) for name, start, version in everything}

@@ -1,0 +1,127 @@
+"""
+The Python peers, each used as its documentation shows.
+
+An entry of :data:`PEERS` imports its package and returns a function that listens until the process ends. That function
+calls *ready* as soon as events flow, and *see* with ``(is_created, is_deleted, path)`` for each event.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+See = Callable[[bool, bool, str | bytes | None], None]
+Note = Callable[[], None]
+Peer = Callable[[str, See, Note, Note], None]
+
+
+def _fanfp(events_name: str = "ALL_CHANGES") -> Peer:
+    import fanotify_fastpath as fan
+
+    create, delete, overflow = fan.Mask.CREATE, fan.Mask.DELETE, fan.Mask.Q_OVERFLOW
+
+    def listen(root: str, see: See, lost: Note, ready: Note) -> None:
+        with fan.watch(root, events=fan.Mask[events_name]) as watched:
+            ready()
+            for event in watched:
+                mask = event.mask
+                see(bool(mask & create), bool(mask & delete), event.path)
+                if mask & overflow:
+                    lost()
+
+    return listen
+
+
+def _fanfp_all() -> Peer:
+    return _fanfp("ALL_EVENTS")
+
+
+def _fanfp_async() -> Peer:
+    import fanotify_fastpath as fan
+
+    create, delete, overflow = fan.Mask.CREATE, fan.Mask.DELETE, fan.Mask.Q_OVERFLOW
+
+    async def follow(root: str, see: See, lost: Note, ready: Note) -> None:
+        with fan.watch(root) as watched:
+            ready()
+            async for event in watched.group:
+                mask = event.mask
+                see(bool(mask & create), bool(mask & delete), event.path)
+                if mask & overflow:
+                    lost()
+
+    def listen(root: str, see: See, lost: Note, ready: Note) -> None:
+        asyncio.run(follow(root, see, lost, ready))
+
+    return listen
+
+
+def _watchdog() -> Peer:
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers import Observer
+
+    def listen(root: str, see: See, lost: Note, ready: Note) -> None:
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: FileSystemEvent) -> None:
+                see(event.event_type == "created", event.event_type == "deleted", event.src_path)
+
+        observer = Observer()
+        observer.schedule(Handler(), root, recursive=True)
+        observer.start()
+        ready()
+        threading.Event().wait()
+
+    return listen
+
+
+def _watchfiles() -> Peer:
+    import watchfiles.main
+    from watchfiles import Change, watch
+
+    def listen(root: str, see: See, lost: Note, ready: Note) -> None:
+        make = watchfiles.main.RustNotify
+
+        def make_and_tell(*arguments: Any) -> Any:
+            notify = make(*arguments)  # returns when all directories are watched
+            ready()
+            return notify
+
+        setattr(watchfiles.main, "RustNotify", make_and_tell)  # noqa: B010  (a class, for mypy)
+        for changes in watch(root):
+            for change, path in changes:
+                see(change is Change.added, change is Change.deleted, path)
+
+    return listen
+
+
+def _asyncinotify() -> Peer:
+    from asyncinotify import Mask, RecursiveInotify
+
+    wanted = Mask.MODIFY | Mask.ATTRIB | Mask.CLOSE_WRITE | Mask.CREATE | Mask.DELETE | Mask.MOVE
+
+    async def follow(root: str, see: See, lost: Note, ready: Note) -> None:
+        with RecursiveInotify() as inotify:
+            inotify.add_recursive_watch(Path(root), wanted)
+            ready()
+            async for event in inotify:
+                mask = event.mask
+                see(Mask.CREATE in mask, Mask.DELETE in mask, None if event.path is None else str(event.path))
+                if Mask.Q_OVERFLOW in mask:
+                    lost()
+
+    def listen(root: str, see: See, lost: Note, ready: Note) -> None:
+        asyncio.run(follow(root, see, lost, ready))
+
+    return listen
+
+
+#: how each peer is named in the tables → what imports it
+PEERS: dict[str, Callable[[], Peer]] = {
+    "fanfp": _fanfp,
+    "fanfp-all": _fanfp_all,
+    "fanfp-async": _fanfp_async,
+    "watchdog": _watchdog,
+    "watchfiles": _watchfiles,
+    "asyncinotify": _asyncinotify,
+}
