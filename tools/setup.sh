@@ -76,7 +76,7 @@ missing() {
 
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >/dev/null </dev/null; }
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >/dev/null </dev/null; }
 
 install_packages() {
     needed=$1 optional=$2
@@ -104,7 +104,7 @@ main() {
         "$python" -m venv --clear "$venv"
     fi
     say "installing the package and its tools into $venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -e '.[dev,bench]'
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input -e '.[dev,bench]'
     say "done; the command is $venv/bin/fanfp"
 }
 

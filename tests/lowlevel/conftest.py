@@ -92,6 +92,15 @@ class Mounter:
         where = self.new_dir("bind")
         return self.mount(where, "--bind", what)
 
+    def move(self, where: Path, to: Path) -> None:
+        run("mount", "--move", where, to)
+        self._mounted[self._mounted.index(where)] = to
+
+    def remount_read_only(self, where: Path) -> Path:
+        """Make one mount read-only; its filesystem stays writable through the others."""
+        run("mount", "-o", "remount,bind,ro", where)
+        return where
+
     def make(self, kind: str) -> Path:
         """A filesystem of its own for one test."""
         if kind in ("tmpfs", "proc"):

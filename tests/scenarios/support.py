@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -166,3 +167,44 @@ def walk(top: Path) -> Iterator[tuple[str, bool]]:
             yield os.path.relpath(os.path.join(directory, name), top), True
         for name in files:
             yield os.path.relpath(os.path.join(directory, name), top), False
+
+
+def in_child(function: Callable[[], T]) -> T:
+    """
+    Run *function* in a forked child, and return what it returns or raise what it raises.
+
+    The child leaves by ``os._exit``: what it inherited is left alone.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: the child starts none of its own before
+        child = os.fork()
+    if child == 0:
+        try:
+            result: tuple[bool, Any] = (True, function())
+        except BaseException as exc:
+            result = (False, exc)
+        with open(writer, "wb") as pipe:
+            pickle.dump(result, pipe)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child, 0)
+    ok, value = pickle.loads(data)
+    if not ok:
+        raise value
+    answer: T = value
+    return answer
+
+
+def as_nobody(function: Callable[[], T]) -> T:
+    """Run *function* in a forked child that has no privilege."""
+
+    def unprivileged() -> T:
+        os.setgroups([])
+        os.setresgid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
+        os.setresuid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
+        return function()
+
+    return in_child(unprivileged)

@@ -114,7 +114,7 @@ class FanotifyEngine:
         self._group = self._new_group()
         self._sequence = Sequence(self._group.read_all)
         self._discovery = Discovery(self._tree, self._sequence, self.superblocks.get)
-        self._judge = Judge(self._group, self._tree, self._discovery, self._interest, self._sender)
+        self._judge = Judge(self._group, self._sequence, self._tree, self._discovery, self._interest, self._sender)
         self._judge.on_root_gone = self._root_gone
 
     def _new_group(self) -> KernelGroup:
@@ -183,16 +183,15 @@ class FanotifyEngine:
         path = superblock.mount.mountpoint
         try:
             if mask & ~old:
-                self._group.mark(MarkFlag.FILESYSTEM, mask & ~old, path, superblock.mount_fd())
-            if old & ~mask:
-                with contextlib.suppress(OSError):  # unmounted, or mounted over: its mark went with it or does no harm
-                    self._group.unmark(MarkFlag.FILESYSTEM, old & ~mask, path, superblock.mount_fd())
+                with superblock.whole() as fd:
+                    self._group.mark(MarkFlag.FILESYSTEM, mask & ~old, path, fd)
+            if old & ~mask:  # unmounted, or mounted over? its mark went with it, or does no harm
+                with contextlib.suppress(OSError), superblock.whole() as fd:
+                    self._group.unmark(MarkFlag.FILESYSTEM, old & ~mask, path, fd)
         except FastpathError:
             if not old:
                 del self.superblocks[superblock.fsid]
             raise
-        finally:
-            superblock.release()
         self._kernel_masks[superblock.fsid] = mask
 
     def _covered(self, dir_key: bytes, is_dir: bool) -> int:
@@ -332,7 +331,7 @@ class FanotifyEngine:
             while raw is not None:
                 self._judge.judge(raw)
                 raw = self._sequence.next()
-            for chain in self._sequence.take_suspects():
+            for chain in self._sequence.take_unchecked():
                 self._judge.check_renames(chain)
             self._tree.bury()
         if self._objects is not None:

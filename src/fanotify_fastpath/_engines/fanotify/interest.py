@@ -63,6 +63,10 @@ class Interest:
         """Tell whether an object in these root sets is watched at all, handlers' sets included."""
         return any(self.wanted(inside, fsid)) and all(set_id in inside for set_id in self._handler_sets)
 
+    def has_handler_sets(self) -> bool:
+        """Tell whether handlers ask about root sets."""
+        return bool(self._handler_sets)
+
     def has_subtrees(self) -> bool:
         """Tell whether anything can cross a border."""
         return bool(self._handler_sets) or any(mark.scope is Scope.SUBTREE for mark in self.marks)

@@ -4,6 +4,8 @@ What a record means: keep the model up to date, decide who wants it, remember in
 
 import contextlib
 import dataclasses
+import functools
+import operator
 import os
 from collections.abc import Callable
 
@@ -11,7 +13,7 @@ from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import Interest
 from fanotify_fastpath._engines.fanotify.kernel_group import NEVER_IGNORED, KernelGroup
 from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
-from fanotify_fastpath._engines.fanotify.sequence import Raw
+from fanotify_fastpath._engines.fanotify.sequence import Raw, Sequence
 from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Inside, Tree
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath.events import Crossing, Event
@@ -37,12 +39,14 @@ class Judge:
     def __init__(
         self,
         group: KernelGroup,
+        sequence: Sequence,
         tree: Tree,
         discovery: Discovery,
         interest: Interest,
         sender: Sender,
     ) -> None:
         self._group = group
+        self._doubtful = sequence.doubtful
         self._tree = tree
         self._discovery = discovery
         self._interest = interest
@@ -85,17 +89,47 @@ class Judge:
         if self._tree.is_point(raw.obj):
             inside = self._tree.inside_of(inside, raw.obj)
             want = self._interest.wanted(inside, dir_key[:FSID_BYTES])[1 if is_dir else 0]
+        in_doubt = self._doubts(node) if self._doubtful else None
+        if in_doubt is not None:
+            want |= in_doubt[1 if is_dir else 0]
         types = raw.mask & want
         if not types:
             self._counters.n_skipped += 1
-            if not is_dir:
+            if not is_dir and in_doubt is None:
                 self._remember(node, ~node.want_file)
             return
         name = None if raw.name == _SELF else raw.name
         path = node.path if name is None else node.child_path(name)
+        if in_doubt is not None:
+            self._sender.send(raw, Finding(types, node.name if name is None else name, path))
+            return
         skipped_all = self._sender.send(raw, Finding(types, node.name if name is None else name, path, inside))
         if skipped_all and not is_dir:
             self._remember(node, -1)
+
+    def _doubts(self, node: Directory) -> tuple[int, int] | None:
+        """
+        Tell whether it is in doubt who wants what in a directory, because a directory above may stand elsewhere.
+
+        :return: everything that may be wanted, for files and for directories; None when nothing is in doubt
+        """
+        at: Directory | None = node
+        while at is not None and at.key not in self._doubtful:
+            at = at.parent
+        if at is None:
+            return None
+        moved = self._tree.settle(at)
+        gained, lost = node.inside - moved.inside, moved.inside - node.inside
+        places = {raw.dir for raw in self._doubtful[at.key]} | {raw.dir2 for raw in self._doubtful[at.key]}
+        wants = set()
+        for key in places:
+            inside = self._inside_at(self._discovery.directory(key) if key is not None else None, at.key)
+            wants.add(self._interest.wanted(((inside or NOWHERE) | gained) - lost, node.key[:FSID_BYTES]))
+        if len(wants) < 2 and not self._interest.has_handler_sets():
+            return None
+        return functools.reduce(operator.or_, (f for f, _ in wants)), functools.reduce(
+            operator.or_, (d for _, d in wants)
+        )
 
     def _judge_without_directory(self, raw: Raw) -> None:
         """An event on an inode of which no directory is known."""
@@ -130,6 +164,8 @@ class Judge:
         new_path = new.child_path(raw.name2) if new is not None and raw.name2 is not None else None
         if is_dir and old_path is not None and new_path is not None:
             self._move_mountpoints(old_path, new_path)
+        if self._doubtful and any(self._doubts(side) for side in (old, new) if side is not None):
+            before = None
         gains = self._gains(before, after, fsid, is_dir)
         if is_dir and (gains or before != after):
             self._group.forget()

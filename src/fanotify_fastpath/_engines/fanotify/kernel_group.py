@@ -59,14 +59,14 @@ class KernelGroup:
         :raises UnsupportedFilesystem: the filesystem cannot be marked so
         """
         try:
-            syscalls.fanotify_mark(self.fd, MarkFlag.ADD | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else None)
+            syscalls.fanotify_mark(self.fd, MarkFlag.ADD | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else b".")
         except OSError as exc:
             raise _mark_error(exc, path) from None
 
     def unmark(self, flags: int, mask: int, path: bytes, dir_fd: int = AT_FDCWD) -> None:
         """Take event types off a mark; nothing happens if it is gone by now."""
         try:
-            syscalls.fanotify_mark(self.fd, MarkFlag.REMOVE | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else None)
+            syscalls.fanotify_mark(self.fd, MarkFlag.REMOVE | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else b".")
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.EINVAL, errno.ENODEV, errno.ENOTDIR):
                 raise KernelRefused(
@@ -135,14 +135,14 @@ def _init_error(exc: OSError) -> Exception:
         return NotPermitted("cannot make a fanotify group: not permitted here (a sandbox or seccomp filter?)")
     if exc.errno in (errno.EINVAL, errno.ENOSYS):
         return UnsupportedFeature(
-            "cannot make a fanotify group: this kernel does not report target handles; Linux 5.17 is the first that does",
+            "cannot make a fanotify group: this kernel does not report target handles; Linux 5.17 is the first to do so",
             errno.EOPNOTSUPP,
         )
     return KernelRefused(f"cannot make a fanotify group: {exc.strerror}", exc.errno)
 
 
 _UNSUPPORTED = {
-    errno.EXDEV: "it is a btrfs subvolume and the top level of its filesystem cannot be reached; mount that (subvolid=5)",
+    errno.EXDEV: "it is a btrfs subvolume, and the top level of its filesystem cannot be reached; mount subvolid=5",
     errno.ENODEV: "its filesystem has no id, so events there cannot be told apart",
     errno.EOPNOTSUPP: "its filesystem finds no files by handle; overlayfs does with index=on,nfs_export=on",
 }

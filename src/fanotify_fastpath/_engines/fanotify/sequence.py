@@ -8,7 +8,8 @@ here:
 - a directory created and removed gives one record CREATE|DELETE *before* the records of what happened inside it: the
   DELETE is held back until everything that was queued with it has gone by;
 - the same for a file that was renamed between its creation and its deletion;
-- a rename that repeats an earlier one (a→b, b→a, a→b) vanishes in it: such chains are handed to the engine to check.
+- a rename that repeats an earlier one (a→b, b→a, a→b) vanishes in it: from where a chain of renames has come back to
+  where the object had been, its place is in doubt until the queue was emptied, and then it is looked up.
 
 The records that are read but not yet processed also tell where a directory *was*: :meth:`Sequence.position`.
 """
@@ -96,6 +97,7 @@ class Sequence:
     The records of one group between the kernel's queue and the engine.
 
     :param read: takes everything that is queued now; returns the bytes of each read, and whether the queue was emptied
+    :ivar doubtful: renamed objects whose place is in doubt at this place of the stream, with their renames
     """
 
     def __init__(self, read: Callable[[], tuple[list[bytes], bool]]) -> None:
@@ -105,7 +107,8 @@ class Sequence:
         self._held: list[Raw] = []
         self._emptied = True
         self._renames: dict[bytes, list[Raw]] = {}
-        self._suspects: list[list[Raw]] = []
+        self._unchecked: list[list[Raw]] = []
+        self.doubtful: dict[bytes, list[Raw]] = {}
 
     def fill(self) -> int:
         """Read what is queued in the kernel; return the number of records."""
@@ -150,10 +153,10 @@ class Sequence:
             return self._next_structural(raw, raw.obj)
         return raw
 
-    def take_suspects(self) -> list[list[Raw]]:
-        """Return the chains of renames that came back to where the object had been, each for one object."""
-        suspects, self._suspects = self._suspects, []
-        return suspects
+    def take_unchecked(self) -> list[list[Raw]]:
+        """Return the chains of renames that were in doubt; everything that belongs to them has been given out."""
+        unchecked, self._unchecked = self._unchecked, []
+        return unchecked
 
     def _next_structural(self, raw: Raw, obj: bytes) -> Raw:
         coming = self._structure.get(obj)
@@ -189,11 +192,12 @@ class Sequence:
     def _note_rename(self, raw: Raw, obj: bytes) -> None:
         chain = self._renames.setdefault(obj, [])
         chain.append(raw)
-        came_back = any(r.dir == raw.dir2 and r.name == raw.name2 for r in chain)
-        if came_back and not any(chain is suspect for suspect in self._suspects):
-            self._suspects.append(chain)
+        if any(r.dir == raw.dir2 and r.name == raw.name2 for r in chain):
+            self.doubtful[obj] = chain
 
     def _close_window(self) -> None:
         """Everything that could have been merged has been read and given out."""
         if self._emptied and self._renames:
+            self._unchecked += self.doubtful.values()
+            self.doubtful.clear()
             self._renames.clear()

@@ -4,10 +4,11 @@ import contextlib
 import errno
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
+from fanotify_fastpath._uapi.detached_mount import mount_detached
 from fanotify_fastpath._uapi.mountinfo import Mount
 from fanotify_fastpath.roots import FSID_BYTES, Root
 
@@ -83,6 +84,27 @@ class Superblock:
         if self._mount_fd < 0:
             self._mount_fd = self._open_mount()
         return self._mount_fd
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[int]:
+        """
+        Give a descriptor by which the whole filesystem can be marked; close it, and let go of the mount, afterwards.
+
+        Of btrfs only the top level stands for the whole (a subvolume has another id: EXDEV), and it may not be mounted
+        anywhere.
+
+        :raises OSError: as :meth:`mount_fd`
+        """
+        top = -1
+        if self.fs_type == "btrfs" and self.mount.root != b"/":
+            with contextlib.suppress(OSError):
+                top = mount_detached("btrfs", self.mount.source, {"subvolid": "5"})
+        try:
+            yield self.mount_fd() if top < 0 else top
+        finally:
+            if top >= 0:
+                os.close(top)
+            self.release()
 
     def release(self) -> None:
         """Let go of the mount, so that it can be unmounted. It is opened again on need."""
