@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import markdown2  # comes with pdoc
+import markdown2  # type: ignore[import-untyped]  # comes with pdoc
 import pdoc
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,8 @@ _PAGE = """<!doctype html>
 <style>
 body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem }}
 pre {{ overflow-x: auto; background: #f4f4f4; padding: .75rem; line-height: 1.3 }}
-table {{ border-collapse: collapse }} td, th {{ border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top }}
+table {{ border-collapse: collapse }}
+td, th {{ border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top }}
 </style>
 <nav><a href="index.html">Documentation</a> · <a href="api/fanotify_fastpath.html">API reference</a></nav>
 {body}

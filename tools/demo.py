@@ -1,9 +1,9 @@
 """
-The demonstration of ``make run``: watch one subtree of a filesystem while a real workload runs inside and outside of it.
+The demonstration of ``make run``: watch one subtree of a filesystem while a real workload runs inside and outside.
 
-The filesystem is made in a loop file and removed at the end, also on Ctrl-C. The workload runs many times in three ways,
-taking turns: with nobody watching, with a watch on the subtree, and with a plain filesystem mark that reports everything. The
-third shows what the kernel would have had to deliver, because the kernel does not count what ignore marks drop.
+The filesystem is made in a loop file and removed at the end, also on Ctrl-C. The workload runs many times in three
+ways, taking turns: with nobody watching, with a watch on the subtree, and with a plain filesystem mark that reports
+everything. The third shows what the kernel would have had to deliver, because it does not count what ignore marks drop.
 """
 
 import argparse
@@ -96,7 +96,9 @@ class Display:
         path = self._short(event.path)
         if event.old_path is not None:
             path = f"{self._short(event.old_path)} -> {path}"
-        notes = [note for note in (event.crossing and f"crossing {event.crossing}", event.undecided and "undecided") if note]
+        notes = [
+            note for note in (event.crossing and f"crossing {event.crossing}", event.undecided and "undecided") if note
+        ]
         who = f"{event.comm or '?'}({event.tgid})"
         print(f"  {who:<16} {','.join(event.names):<36} {path} {' '.join(notes)}".rstrip())
 
@@ -190,7 +192,7 @@ class Demo:
 
     @contextlib.contextmanager
     def _workload(self) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, _WORKLOAD, self._archive, self._inside, self._outside]
+        command = [sys.executable, *map(str, (_WORKLOAD, self._archive, self._inside, self._outside))]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
         try:
             yield process
@@ -263,25 +265,30 @@ def temporary_directory() -> Iterator[Path]:
 def report(totals: Totals, n_files: int, n_rounds: int) -> str:
     """Write the summary."""
     seconds = {way: statistics.median(values) for way, values in totals.seconds.items()}
-    dropped = totals.n_plain - totals.n_read
-    rows = [
+    watched, unwatched, plain = (f"{seconds[way]:.2f} s" for way in ("watched", "unwatched", "plain"))
+    rows: list[tuple[str, int | float | str, str]] = [
         ("engine", totals.engine, ""),
-        ("events delivered", f"{totals.n_delivered:,}", f"in {n_rounds} watched runs; from outside the subtree: {totals.n_from_outside}"),
-        ("skipped in user space", f"{totals.n_skipped:,}", "read from the kernel, then found to be outside"),
-        ("dropped in the kernel", f"{dropped:,}", f"measured: a plain filesystem mark read {totals.n_plain:,}, we read {totals.n_read:,};"),
+        ("events delivered", totals.n_delivered, f"in {n_rounds} watched runs"),
+        ("  from outside", totals.n_from_outside, "of the subtree; must be 0"),
+        ("skipped in user space", totals.n_skipped, "read from the kernel, then found to be outside"),
+        ("dropped in the kernel", totals.n_plain - totals.n_read, "measured, as the kernel does not count it:"),
+        ("", "", f"a plain filesystem mark read {totals.n_plain:,} events, this one {totals.n_read:,};"),
         ("", "", "the kernel merges events, so the difference is approximate"),
-        ("directories remembered", f"{totals.n_remembered:,}", "as ignore marks: what happens in them is dropped in the kernel"),
-        ("lost", f"{totals.n_lost:,}", ""),
-        ("slowdown", f"{totals.ratio('watched'):.2f}", f"median of {n_rounds} pairs: {seconds['watched']:.2f} s watched, {seconds['unwatched']:.2f} s unwatched"),
-        ("  of a plain mark", f"{totals.ratio('plain'):.2f}", f"{seconds['plain']:.2f} s; a listener that only counts"),
-    ]  # fmt: skip
-    head = f"summary ({n_files} source files in each of two directories; all event types)"
-    return "\n".join([head, *(f"  {name:<24}{value:>12}  {note}".rstrip() for name, value, note in rows)])
+        ("directories remembered", totals.n_remembered, "what happens to files in them is dropped in the kernel"),
+        ("lost", totals.n_lost, ""),
+        ("slowdown", totals.ratio("watched"), f"median of {n_rounds} pairs: {watched} watched, {unwatched} unwatched"),
+        ("  by a plain mark", totals.ratio("plain"), f"{plain}; its listener only counts"),
+    ]
+    lines = [f"summary: {n_files} source files in each of two directories, all event types"]
+    for name, value, note in rows:
+        text = value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+        lines.append(f"  {name:<24}{text:>10}  {note}".rstrip())
+    return "\n".join(lines)
 
 
 def use_own_mounts() -> None:
     """
-    Start again in a mount namespace of our own: what is mounted there goes when this program ends, even if it is killed.
+    Start again in a mount namespace of our own: what is mounted there goes when this program ends, even by SIGKILL.
 
     Where that is not allowed, all goes on as it is.
     """

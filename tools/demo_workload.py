@@ -1,5 +1,5 @@
 """
-The workload of ``make run``: what a build does to a source tree, once in each of two directories, and moves between them.
+The workload of ``make run``: what a build does to a source tree, in each of two directories, and moves between them.
 
     usage: demo_workload.py ARCHIVE INSIDE OUTSIDE
 

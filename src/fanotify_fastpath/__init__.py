@@ -8,6 +8,7 @@ Who touched what under this directory, and forbidding it: subtree watching on fa
 
 from fanotify_fastpath.builtin import AllowDenyList, IgnorePrefix, MonitorSubtree
 from fanotify_fastpath.chain import Attachment
+from fanotify_fastpath.doctor import Check, EngineReport, LiveReport, PathReport, Report, diagnose
 from fanotify_fastpath.errors import (
     Closed,
     FastpathError,
@@ -25,6 +26,7 @@ from fanotify_fastpath.errors import (
 )
 from fanotify_fastpath.events import Event, Process
 from fanotify_fastpath.group import Group
+from fanotify_fastpath.guard import Guard, guard
 from fanotify_fastpath.handlers import Depends, Handler, HandlerEvent, HandlerFlags
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask, mask_names, parse_mask
@@ -40,11 +42,14 @@ __all__ = [
     "SKIP_EVENT",
     "AllowDenyList",
     "Attachment",
+    "Check",
     "Closed",
     "Depends",
+    "EngineReport",
     "Event",
     "FastpathError",
     "Group",
+    "Guard",
     "Handler",
     "HandlerBusy",
     "HandlerEvent",
@@ -55,14 +60,17 @@ __all__ = [
     "IgnorePrefix",
     "InvalidArgument",
     "KernelRefused",
+    "LiveReport",
     "Mark",
     "Mask",
     "MonitorSubtree",
     "NotPermitted",
     "PathNotFound",
+    "PathReport",
     "Process",
     "Registry",
     "RegistryError",
+    "Report",
     "Root",
     "RootSet",
     "Scope",
@@ -73,6 +81,8 @@ __all__ = [
     "awatch",
     "deny",
     "describe",
+    "diagnose",
+    "guard",
     "mask_names",
     "parse_mask",
     "registry",

@@ -31,7 +31,7 @@ class FastpathError(Exception):
     :ivar errno: the error number of the system call that this stands for
     """
 
-    errno: int | None = None
+    errno: int | None  # no value here: it would hide that of OSError
 
 
 class _OSFastpathError(FastpathError, OSError):

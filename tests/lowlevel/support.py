@@ -7,7 +7,6 @@ import pickle
 import select
 import signal
 import struct
-import sys
 import threading
 import time
 import warnings
@@ -21,6 +20,7 @@ import pytest
 
 from fanotify_fastpath.lowlevel import (
     AT_FDCWD,
+    AuditRule,
     EventRecord,
     FanotifyFile,
     InitFlag,
@@ -47,6 +47,10 @@ def listen(flags: int = 0) -> FanotifyFile:
         if error.errno == errno.EINVAL:
             pytest.skip(f"this kernel does not take {InitFlag(flags)!r}")
         raise
+
+
+def open_and_close(flags: int) -> None:
+    FanotifyFile.open(InitFlag.CLOEXEC | flags).close()
 
 
 def mark_or_skip(group: FanotifyFile, flags: int, mask: int, path: Path) -> None:
@@ -130,8 +134,11 @@ def fsid_of(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Answer:
+    """What is written back; with a rule it is audited."""
+
     allow: bool
     errno: int = 0
+    audit_rule: AuditRule | None = None
 
 
 ALLOW = Answer(True)
@@ -142,11 +149,12 @@ class Answering:
     """
     Answers a group's permission events in a thread, as long as the block runs.
 
-    At the deadline, and when anything goes wrong, the group is closed, which allows whatever waits; then the test fails.
-    The thread touches the events' own descriptors only, which make no events.
+    At the deadline, and when anything goes wrong, the group is closed, which allows whatever waits; then the test
+    fails. The thread touches the events' own descriptors only, which make no events.
 
     The block must not do what asks for permission while it holds the interpreter lock (mmap, subprocess's vfork, page
-    faults): neither thread could run then. Should one do so, faulthandler's thread, which needs no lock, ends the process.
+    faults): neither thread could run then. Should one do so, faulthandler's thread, which needs no lock, ends the
+    process.
     """
 
     def __init__(self, group: FanotifyFile, decide: Callable[[Seen], Answer] = lambda _: ALLOW) -> None:
@@ -186,12 +194,13 @@ class Answering:
         try:
             if record.mask & Mask.ALL_PERM:
                 answer = self._decide(event)
-                self._group.respond(record, answer.allow, errno=answer.errno)
+                audit, rule = answer.audit_rule is not None, answer.audit_rule
+                self._group.respond(record, answer.allow, errno=answer.errno, audit=audit, audit_rule=rule)
         finally:
             os.close(record.fd)
 
     def __enter__(self) -> Self:
-        faulthandler.dump_traceback_later(DEADLINE_S + 5, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(DEADLINE_S + 5, exit=True, file=2)
         self._watchdog.start()
         self._thread.start()
         return self
@@ -286,10 +295,10 @@ def as_nobody(function: Callable[[], Any]) -> Any:
     return in_child(unprivileged)
 
 
-def errno_of(function: Callable[[], Any]) -> str:
-    """Name of the error number that *function* fails with, or ``"ok"``."""
+def errno_of(function: Callable[..., Any], *arguments: Any, **named: Any) -> str:
+    """Name of the error number that the call fails with, or ``"ok"``."""
     try:
-        function()
+        function(*arguments, **named)
     except OSError as error:
         # two names for one number, of which Python gives the one that the kernel does not use
         return errno.errorcode[error.errno or 0].replace("ENOTSUP", "EOPNOTSUPP")

@@ -78,7 +78,8 @@ def test_create_move_and_delete_name_the_directory_the_entry_and_the_target(
     any_fs: Path, flags: InitFlag, kind: MarkFlag, is_dir: bool
 ) -> None:
     here, there = any_fs / "here", any_fs / "there"
-    here.mkdir(), there.mkdir()
+    for directory in (here, there):
+        directory.mkdir()
     from_dir, to_dir = handle_of(here), handle_of(there)
     dir_bit = Mask.ONDIR if is_dir else Mask(0)
     with listen(flags) as group:
@@ -148,7 +149,8 @@ RENAME_FLAGS = [pytest.param(FLAGS[name], id=name) for name in ("dir+name", "dir
 @pytest.mark.parametrize("watched", ["both", "old", "new", "filesystem"])
 def test_a_rename_has_the_places_that_are_watched(ext4: Path, flags: InitFlag, is_dir: bool, watched: str) -> None:
     here, there = ext4 / "here", ext4 / "there"
-    here.mkdir(), there.mkdir()
+    for directory in (here, there):
+        directory.mkdir()
     old = here / "old"
     old.mkdir() if is_dir else os.mknod(old)
     child = handle_of(old)
@@ -205,10 +207,10 @@ def test_a_rename_onto_a_file_deletes_it_without_a_delete_event(ext4: Path) -> N
 def test_rename_is_refused_without_names_and_on_files(ext4: Path) -> None:
     path = new_file(ext4)
     with listen(InitFlag.REPORT_FID | InitFlag.REPORT_DIR_FID) as group:
-        assert errno_of(lambda: group.mark(ADD, Mask.RENAME, ext4)) == "EINVAL"
+        assert errno_of(group.mark, ADD, Mask.RENAME, ext4) == "EINVAL"
     with listen(InitFlag.REPORT_DFID_NAME) as group:
-        assert errno_of(lambda: group.mark(ADD, Mask.RENAME, path)) == "ENOTDIR"
-        assert errno_of(lambda: group.mark(ADD | MarkFlag.MOUNT, Mask.RENAME, ext4)) == "EINVAL"
+        assert errno_of(group.mark, ADD, Mask.RENAME, path) == "ENOTDIR"
+        assert errno_of(group.mark, ADD | MarkFlag.MOUNT, Mask.RENAME, ext4) == "EINVAL"
 
 
 # --- names -------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_an_evictable_mark_goes_with_its_inode_and_another_holds_it(path: Path) 
         assert n_inode_marks(group) == 0
         touch(path)
         assert union(group) == Mask(0)
-        assert errno_of(lambda: group.mark(REMOVE, Mask.OPEN, path)) == "ENOENT"
+        assert errno_of(group.mark, REMOVE, Mask.OPEN, path) == "ENOENT"
 
 
 @pytest.mark.parametrize("kind", [MOUNT, FILESYSTEM])
@@ -74,10 +74,10 @@ def test_a_mark_becomes_inevictable_but_not_evictable_again(path: Path) -> None:
         group.mark(ADD | EVICTABLE, Mask.OPEN, path)
         group.mark(ADD | EVICTABLE, Mask.ACCESS, path)
         group.mark(ADD, Mask.CLOSE, path)
-        assert errno_of(lambda: group.mark(ADD | EVICTABLE, Mask.MODIFY, path)) == "EEXIST"
+        assert errno_of(group.mark, ADD | EVICTABLE, Mask.MODIFY, path) == "EEXIST"
 
 
 @pytest.mark.parametrize("kind", [MOUNT, FILESYSTEM])
 def test_only_inode_marks_are_evictable(path: Path, kind: MarkFlag) -> None:
     with listen() as group:
-        assert errno_of(lambda: group.mark(ADD | EVICTABLE | kind, Mask.OPEN, path)) == "EINVAL"
+        assert errno_of(group.mark, ADD | EVICTABLE | kind, Mask.OPEN, path) == "EINVAL"

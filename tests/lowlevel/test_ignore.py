@@ -212,8 +212,8 @@ def test_ignore_marks_on_anything_but_a_file_must_survive_writes(ext4: Path) -> 
     path = new_file(ext4)
     with listen() as group:
         for flags in (MOUNT, FILESYSTEM):
-            assert errno_of(lambda: group.mark(ADD | MarkFlag.IGNORE | flags, Mask.OPEN, ext4)) == "EINVAL"
-        assert errno_of(lambda: group.mark(ADD | MarkFlag.IGNORE, Mask.OPEN, ext4)) == "EISDIR"
+            assert errno_of(group.mark, ADD | MarkFlag.IGNORE | flags, Mask.OPEN, ext4) == "EINVAL"
+        assert errno_of(group.mark, ADD | MarkFlag.IGNORE, Mask.OPEN, ext4) == "EISDIR"
         group.mark(ADD | MarkFlag.IGNORE, Mask.OPEN, path)
 
 
@@ -221,8 +221,8 @@ def test_an_ignore_mark_is_not_weakened(ext4: Path) -> None:
     path = new_file(ext4)
     with listen() as group:
         group.mark(ADD | IGNORE, Mask.OPEN, path)
-        assert errno_of(lambda: group.mark(ADD | MarkFlag.IGNORE, Mask.OPEN, path)) == "EEXIST"
-        assert errno_of(lambda: group.mark(ADD | LEGACY, Mask.OPEN, path)) == "EEXIST"
+        assert errno_of(group.mark, ADD | MarkFlag.IGNORE, Mask.OPEN, path) == "EEXIST"
+        assert errno_of(group.mark, ADD | LEGACY, Mask.OPEN, path) == "EEXIST"
 
 
 def test_an_ignore_mark_that_a_write_would_clear_is_not_set_on_a_file_open_for_writing(ext4: Path) -> None:

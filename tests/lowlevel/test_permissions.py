@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, MarkFlag, Mask
+from fanotify_fastpath.lowlevel import NOFD, AuditRule, EventRecord, FanotifyFile, InitFlag, MarkFlag, Mask
 
 from .conftest import Mounter
 from .support import (
@@ -81,8 +81,8 @@ def test_a_denied_open_fails_with_eperm_and_makes_no_open_event(
     with listen(group_class) as group:
         permission_mark(group, kind, Mask.OPEN_PERM | Mask.OPEN, path)
         with Answering(group, lambda _: DENY) as answering:
-            assert errno_of(lambda: touch(path)) == "EPERM"
-        assert [(Mask.OPEN_PERM, "file")] == answering.masks()
+            assert errno_of(touch, path) == "EPERM"
+        assert answering.masks() == [(Mask.OPEN_PERM, "file")]
         assert drain(group) == []
     assert path.read_bytes() == b"content"
 
@@ -94,7 +94,7 @@ def test_a_denied_read_fails_and_the_file_stays_open(any_fs: Path, kind: MarkFla
         permission_mark(group, kind, Mask.ACCESS_PERM, path)
         with path.open("rb", buffering=0) as file:
             with Answering(group, lambda _: DENY):
-                assert errno_of(lambda: file.read(10)) == "EPERM"
+                assert errno_of(file.read, 10) == "EPERM"
             group.close()
             assert file.read(10) == b"content"
 
@@ -103,11 +103,11 @@ def test_a_file_opened_before_its_filesystem_had_a_permission_listener_is_never_
     # Since Linux 6.14 (the kernel that knows PRE_ACCESS) a file remembers at open that nobody asks.
     path = new_file(mounter.make("tmpfs"))
     with path.open("rb", buffering=0) as early, listen(InitFlag.CLASS_PRE_CONTENT) as group:
-        remembers = errno_of(lambda: group.mark(ADD, Mask.PRE_ACCESS, path)) != "EINVAL"
+        remembers = errno_of(group.mark, ADD, Mask.PRE_ACCESS, path) != "EINVAL"
         permission_mark(group, MarkFlag.INODE, Mask.ACCESS_PERM, path)
         with path.open("rb", buffering=0) as late, Answering(group, lambda _: DENY):
-            assert errno_of(lambda: early.read(1)) == ("ok" if remembers else "EPERM")
-            assert errno_of(lambda: late.read(1)) == "EPERM"
+            assert errno_of(early.read, 1) == ("ok" if remembers else "EPERM")
+            assert errno_of(late.read, 1) == "EPERM"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,7 +141,7 @@ def test_permission_events_of_children_are_asked_through_the_directory(ext4: Pat
         permission_mark(group, MarkFlag.INODE, Mask.OPEN_PERM | Mask.EVENT_ON_CHILD, ext4)
         with Answering(group, lambda event: DENY if event.name == "locked" else ALLOW):
             touch(ext4 / "free")
-            assert errno_of(lambda: touch(ext4 / "locked")) == "EPERM"
+            assert errno_of(touch, ext4 / "locked") == "EPERM"
             os.listdir(ext4)  # a directory, and no ONDIR
 
 
@@ -176,13 +176,34 @@ def test_the_listeners_own_descriptor_makes_no_events(ext4: Path) -> None:
 def test_an_answer_to_a_descriptor_that_does_not_wait_is_enoent(ext4: Path) -> None:
     path = new_file(ext4)
     with listen(InitFlag.CLASS_CONTENT) as group:
-        assert errno_of(lambda: group.respond(0, True)) == "ENOENT"
-        assert errno_of(lambda: group.respond(-1, True)) == "EINVAL"
+        assert errno_of(group.respond, 0, True) == "ENOENT"
+        assert errno_of(group.respond, -1, True) == "EINVAL"
         group.mark(ADD, Mask.OPEN, path)
         touch(path)
         (event,) = group.read_events()
-        assert errno_of(lambda: group.respond(event, True)) == "ENOENT"
+        assert errno_of(group.respond, event, True) == "ENOENT"
         os.close(event.fd)
+
+
+def test_audited_answers_and_audit_rules_are_taken_from_groups_made_for_them(ext4: Path) -> None:
+    path = new_file(ext4)
+    rule = AuditRule(rule_number=1)
+    plain_refusals: list[str] = []
+
+    def answer_plain(event: Seen) -> Answer:
+        plain_refusals.append(errno_of(plain.respond, event.record, True, audit=True))
+        return ALLOW
+
+    with listen(InitFlag.CLASS_CONTENT) as plain, listen(InitFlag.CLASS_CONTENT | InitFlag.ENABLE_AUDIT) as audited:
+        audited.respond(NOFD, True, audit_rule=rule)  # asks whether the kernel takes rules
+        plain.mark(ADD, Mask.OPEN_PERM, path)
+        with Answering(plain, answer_plain):
+            touch(path)
+        plain.close()
+        audited.mark(ADD, Mask.OPEN_PERM, path)
+        with Answering(audited, lambda _: Answer(False, audit_rule=rule)):
+            assert errno_of(touch, path) == "EPERM"
+    assert plain_refusals == ["EINVAL"]
 
 
 # --- the end of the listener -------------------------------------------------------------------------------------
@@ -198,7 +219,7 @@ class Readers:
             thread.start()
 
     def _read(self, path: Path) -> None:
-        self.results.append(errno_of(lambda: path.read_bytes()))
+        self.results.append(errno_of(path.read_bytes))
 
     def join(self) -> None:
         deadline = time.monotonic() + DEADLINE_S
@@ -215,7 +236,7 @@ def test_closing_the_group_allows_all_that_waits_read_or_not(ext4: Path, n_read:
         watchdog = threading.Timer(DEADLINE_S, group.close)
         watchdog.start()
         readers = Readers(paths)
-        held = []
+        held: list[EventRecord] = []
         while len(held) < n_read and select.select([group], [], [], DEADLINE_S)[0]:
             held += group.read_events(24)
         group.close()

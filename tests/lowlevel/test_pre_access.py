@@ -103,7 +103,7 @@ def test_a_denied_operation_fails_and_leaves_the_file_as_it_was(path: Path, kind
     with listen(InitFlag.CLASS_PRE_CONTENT) as group:
         mark_or_skip(group, ADD | kind, Mask.PRE_ACCESS, path)
         with Answering(group, lambda _: Answer(False, errno.EIO)) as answering:
-            assert errno_of(lambda: operation(path)) == "EIO"
+            assert errno_of(operation, path) == "EIO"
         assert answering.seen
     assert path.read_bytes() == b"x" * SIZE
 
@@ -120,7 +120,7 @@ def test_a_denial_returns_the_error_number_of_the_answer(ext4: Path, code: int) 
         with Answering(group, decide):
             # not by a Python file, whose read takes EAGAIN for the end of what is there
             read = OPERATIONS["read"][0]
-            assert errno_of(lambda: read(path)) == errno.errorcode[code]
+            assert errno_of(read, path) == errno.errorcode[code]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EBUSY])
@@ -129,7 +129,7 @@ def test_an_open_in_a_pre_content_group_is_denied_with_an_error_number_too(ext4:
     with listen(InitFlag.CLASS_PRE_CONTENT) as group:
         mark_or_skip(group, ADD, Mask.PRE_ACCESS | Mask.OPEN_PERM, path)
         with Answering(group, lambda _: Answer(False, code)):
-            assert errno_of(lambda: path.read_bytes()) == errno.errorcode[code]
+            assert errno_of(path.read_bytes) == errno.errorcode[code]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_other_error_numbers_and_other_classes_are_refused_and_can_be_answered_a
     refused: list[str] = []
 
     def decide(event: Seen) -> Answer:
-        refused.append(errno_of(lambda: group.respond(event.record, False, errno=code)))
+        refused.append(errno_of(group.respond, event.record, False, errno=code))
         return ALLOW
 
     with listen(group_class) as group:
@@ -179,7 +179,7 @@ def test_a_file_that_nobody_watched_when_it_was_opened_is_not_asked_about(ext4: 
             group.mark(ADD, Mask.PRE_ACCESS, other)
             with other.open("rb", buffering=0) as late, Answering(group, lambda _: Answer(False)):
                 assert early.read(1) == b"c"
-                assert errno_of(lambda: late.read(1)) == "EPERM"
+                assert errno_of(late.read, 1) == "EPERM"
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "overlay"])
@@ -188,11 +188,11 @@ def test_filesystems_without_support_refuse_the_mark(session_mounter: Mounter, e
     with listen(InitFlag.CLASS_PRE_CONTENT) as group:
         mark_or_skip(group, ADD, Mask.PRE_ACCESS, new_file(ext4))
         for flags in (0, MOUNT, FILESYSTEM):
-            assert errno_of(lambda: group.mark(ADD | flags, Mask.PRE_ACCESS, path)) == "EOPNOTSUPP"
+            assert errno_of(group.mark, ADD | flags, Mask.PRE_ACCESS, path) == "EOPNOTSUPP"
 
 
 def test_directories_and_other_classes_are_refused(ext4: Path) -> None:
     with listen(InitFlag.CLASS_PRE_CONTENT) as group, listen(InitFlag.CLASS_CONTENT) as content:
         mark_or_skip(group, ADD, Mask.PRE_ACCESS, ext4)
-        assert errno_of(lambda: group.mark(ADD, Mask.PRE_ACCESS | Mask.ONDIR, ext4)) == "EINVAL"
-        assert errno_of(lambda: content.mark(ADD, Mask.PRE_ACCESS, ext4)) == "EINVAL"
+        assert errno_of(group.mark, ADD, Mask.PRE_ACCESS | Mask.ONDIR, ext4) == "EINVAL"
+        assert errno_of(content.mark, ADD, Mask.PRE_ACCESS, ext4) == "EINVAL"

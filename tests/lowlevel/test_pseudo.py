@@ -28,7 +28,7 @@ def nameless() -> Iterator[tuple[str, list[int]]]:
 def test_the_kernels_own_filesystems_take_no_marks_but_on_inodes(mode: InitFlag, kind: MarkFlag) -> None:
     for name, fds in nameless():
         with listen(mode) as group:
-            assert errno_of(lambda fds=fds: group.mark(ADD | kind, Mask.OPEN, dir_fd=fds[0])) == "EINVAL", name
+            assert errno_of(group.mark, ADD | kind, Mask.OPEN, dir_fd=fds[0]) == "EINVAL", name
         for fd in fds:
             os.close(fd)
 
@@ -49,7 +49,7 @@ def test_a_pipe_reports_its_own_events(tmp_path: Path) -> None:
 def test_proc_takes_notification_marks_and_refuses_permission_marks(mounter: Mounter, kind: MarkFlag) -> None:
     path = mounter.make("proc") / "self" / "status"
     with listen(InitFlag.CLASS_CONTENT) as group:
-        assert errno_of(lambda: group.mark(ADD | kind, Mask.OPEN_PERM, path)) == "EINVAL"
+        assert errno_of(group.mark, ADD | kind, Mask.OPEN_PERM, path) == "EINVAL"
         group.mark(ADD | kind, Mask.OPEN, path)
         path.read_bytes()
         assert masks(group) == [Mask.OPEN]
@@ -59,7 +59,7 @@ def test_proc_has_handles_that_only_inode_marks_can_use(mounter: Mounter) -> Non
     path = mounter.make("proc") / "version"
     with listen(InitFlag.REPORT_FID) as group:
         for kind in (MOUNT, FILESYSTEM):
-            assert errno_of(lambda kind=kind: group.mark(ADD | kind, Mask.OPEN, path)) == "EOPNOTSUPP"
+            assert errno_of(group.mark, ADD | kind, Mask.OPEN, path) == "EOPNOTSUPP"
         group.mark(ADD | INODE, Mask.OPEN, path)
         path.read_bytes()
         assert masks(group) == [Mask.OPEN]
@@ -112,9 +112,9 @@ def test_mounting_moving_and_unmounting_are_reported_with_the_unique_mount_id(mo
 def test_mount_events_are_for_groups_and_marks_of_their_own(ext4: Path) -> None:
     with listen(InitFlag.REPORT_MNT) as mounts, listen() as files:
         mark_or_skip(mounts, ADD | MarkFlag.MNTNS, Mask.MNT_ATTACH, MNTNS)
-        assert errno_of(lambda: mounts.mark(ADD | FILESYSTEM, Mask.OPEN, ext4)) == "EINVAL"
-        assert errno_of(lambda: mounts.mark(ADD | MarkFlag.MNTNS, Mask.OPEN, MNTNS)) == "EINVAL"
-        assert errno_of(lambda: files.mark(ADD | MarkFlag.MNTNS, Mask.MNT_ATTACH, MNTNS)) == "EINVAL"
+        assert errno_of(mounts.mark, ADD | FILESYSTEM, Mask.OPEN, ext4) == "EINVAL"
+        assert errno_of(mounts.mark, ADD | MarkFlag.MNTNS, Mask.OPEN, MNTNS) == "EINVAL"
+        assert errno_of(files.mark, ADD | MarkFlag.MNTNS, Mask.MNT_ATTACH, MNTNS) == "EINVAL"
 
 
 # --- unmounting --------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_marks_do_not_keep_a_filesystem_mounted_and_go_with_it(mounter: Mounter,
         mounter.umount(where)
         assert masks(group) == []
         # the marks are gone: what is below now is another filesystem
-        assert errno_of(lambda: group.mark(MarkFlag.REMOVE | kind, Mask.OPEN, where)) == "ENOENT"
+        assert errno_of(group.mark, MarkFlag.REMOVE | kind, Mask.OPEN, where) == "ENOENT"
 
 
 def test_an_unread_event_with_a_path_keeps_a_filesystem_mounted_and_one_with_a_handle_does_not(

@@ -108,9 +108,9 @@ class Ears:
         :param fence_in: a directory whose events are delivered (create, open or any later): the last event is made there
         """
         Ears._n_fences += 1
-        name = f"fence-{Ears._n_fences}"
+        name = f"fence-{Ears._n_fences}-"
         self._other(actions.fence, fence_in / name)
-        heard = self.until(lambda event: event.raw_path is not None and event.raw_path.endswith(name.encode()), name)
+        heard = self.until(lambda event: event.raw_path is not None and name.encode() in event.raw_path, name)
         more = self.group.read(100_000, 0)
         while more:
             heard += more

@@ -67,7 +67,7 @@ def test_a_subtype_stays_with_its_type() -> None:
 
 @pytest.mark.parametrize("line", [b"", b"36 35 98:0 / /mnt rw", b"x 35 98:0 / /mnt rw - ext3 /dev/root rw"])
 def test_other_lines_are_refused(line: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not a line of mountinfo"):
         parse_mount(line)
 
 

@@ -142,5 +142,10 @@ HANDLE_HEADER_BYTES = 8
 
 
 def deny_errno(code: int) -> int:
-    """The answer that makes the refused system call fail with *code* (``FAN_DENY_ERRNO``)."""
+    """
+    The answer that makes the refused system call fail with *code* (``FAN_DENY_ERRNO``).
+
+    :param code: error number, up to 255; the kernel takes a few of them only, from pre-content groups only
+    :return: ``Response.DENY`` with the number in its top byte
+    """
     return int(Response.DENY) | (code & ERRNO_MASK) << ERRNO_SHIFT

@@ -49,13 +49,18 @@ def parse_mount(line: bytes) -> Mount:
     :param line: with or without its newline
     :raises ValueError: the line is not of that form
     """
+    try:
+        return _parse(line)
+    except ValueError as error:
+        raise ValueError(f"not a line of mountinfo: {line!r}") from error
+
+
+def _parse(line: bytes) -> Mount:
     # Optional fields (shared:1 ...) stand between the options and a lone dash. The kernel escapes blanks within
     # fields, so single blanks separate, and two in a row mean an empty source.
-    fixed, dash, tail = line.rstrip(b"\n").partition(b" - ")
-    mount_id, parent_id, device, root, mountpoint, options, *_ = fixed.split(b" ")
+    fixed, _, tail = line.rstrip(b"\n").partition(b" - ")
+    mount_id, parent_id, device, root, mountpoint, options, *_optional = fixed.split(b" ")
     fs_type, source, super_options = tail.split(b" ", 2)
-    if not dash:
-        raise ValueError(f"no separator in mountinfo line {line!r}")
     major, minor = device.split(b":")
     return Mount(
         mount_id=int(mount_id),

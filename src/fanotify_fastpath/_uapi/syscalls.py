@@ -62,7 +62,15 @@ def _fail(path: bytes | None = None) -> NoReturn:
 
 
 def fanotify_init(flags: int, event_f_flags: int = EVENT_F_FLAGS) -> int:
-    """Make a group and return its file descriptor. *event_f_flags* are the open flags of the events' descriptors."""
+    """
+    Make a group.
+
+    :param flags: bits of ``InitFlag``
+    :param event_f_flags: open flags of the descriptors in events (``os.O_*``)
+    :return: descriptor of the group, which the caller owns
+    :raises OSError: as the kernel says
+    :source: fanotify_init, fs/notify/fanotify/fanotify_user.c (v6.12)
+    """
     fd: int = _fanotify_init(flags, event_f_flags)
     if fd < 0:
         _fail()
@@ -70,17 +78,36 @@ def fanotify_init(flags: int, event_f_flags: int = EVENT_F_FLAGS) -> int:
 
 
 def fanotify_mark(fd: int, flags: int, mask: int, dirfd: int = AT_FDCWD, path: bytes | None = None) -> None:
-    """Add, remove or flush marks. Without *path*, *dirfd* itself is the object."""
+    """
+    Add, remove or flush marks.
+
+    :param fd: descriptor of the group
+    :param flags: bits of ``MarkFlag``
+    :param mask: bits of ``Mask``
+    :param dirfd: where a relative *path* begins, or without *path* the object itself
+    :param path: the object
+    :raises OSError: as the kernel says, with *path* as ``filename``
+    :source: do_fanotify_mark, fs/notify/fanotify/fanotify_user.c (v6.12)
+    """
     if _fanotify_mark(fd, flags, mask, dirfd, path) < 0:
         _fail(path)
 
 
 def name_to_handle_at(dirfd: int, path: bytes, flags: int = 0) -> tuple[bytes, int]:
     """
-    Return the file handle of an object and the id of its mount.
+    Ask for the file handle of an object and the id of its mount.
 
-    The handle is a whole ``struct file_handle``: length (u32), type (i32), then that many bytes, and nothing more.
     Handles of one object from here and from an event's record are equal byte by byte.
+
+    :param dirfd: where a relative *path* begins
+    :param path: the object; a symbolic link is not followed unless *flags* say so
+    :param flags: ``AT_HANDLE_FID`` for a handle like those in events also where it cannot be opened (Linux 6.5),
+        ``AT_HANDLE_MNT_ID_UNIQUE`` for the 64-bit mount id (Linux 6.12), ``AT_SYMLINK_FOLLOW``, ``AT_EMPTY_PATH``
+    :return: a whole ``struct file_handle`` - length (u32), type (i32), then that many bytes, and nothing more - and
+        the mount id
+    :raises OSError: as the kernel says, with *path* as ``filename``; EOPNOTSUPP and EOVERFLOW: the filesystem has no
+        handles of that kind
+    :source: fs/fhandle.c (v6.12)
     """
     try:
         buffer = _spare_buffers.pop()
@@ -98,7 +125,17 @@ def name_to_handle_at(dirfd: int, path: bytes, flags: int = 0) -> tuple[bytes, i
 
 
 def open_by_handle_at(mount_fd: int, handle: bytes, flags: int) -> int:
-    """Open the object of *handle* on the filesystem that *mount_fd* is any object of; ``ESTALE`` when it is gone."""
+    """
+    Open the object of a handle.
+
+    :param mount_fd: descriptor of any object in the mount that it is to be opened through
+    :param handle: a whole ``struct file_handle``
+    :param flags: ``os.O_*``; without ``O_CLOEXEC`` the descriptor is inherited
+    :return: a descriptor that the caller owns
+    :raises OSError: ESTALE: the object is gone; EPERM: needs CAP_DAC_READ_SEARCH; EINVAL: *handle* is shorter than it
+        says
+    :source: fs/fhandle.c (v6.12)
+    """
     # The kernel trusts the length inside the handle: what it would read must be there.
     if len(handle) < HANDLE_HEADER_BYTES + int.from_bytes(handle[:4], sys.byteorder):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -3,8 +3,8 @@
 import sys
 from enum import IntEnum
 
-from fanotify_fastpath.errors import FastpathError, InvalidArgument, NotPermitted, UnsupportedFeature
 from fanotify_fastpath.cli.text import printable
+from fanotify_fastpath.errors import FastpathError, InvalidArgument, NotPermitted, UnsupportedFeature
 
 
 class Exit(IntEnum):

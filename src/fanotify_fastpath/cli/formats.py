@@ -1,9 +1,11 @@
-"""Formats for machines: JSON, CSV and fatrace's compact line. Formats for people are in ``human``, templates in ``template``."""
+"""Formats for machines: JSON, CSV and fatrace's compact line. ``human`` and ``template`` have the others."""
 
 import base64
 import csv
 import io
+import os
 import time
+from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
 from typing import Protocol
 
@@ -18,6 +20,7 @@ KEYS = (
 )  # fmt: skip
 _MAX_CACHED = 4096
 _UNKNOWN = "?"
+_OVERFLOW = int(Mask.Q_OVERFLOW)
 
 
 class Format(Protocol):
@@ -136,7 +139,7 @@ def _odd_paths(raw: bytes | None, old_raw: bytes | None) -> tuple[str, str, str]
 
 
 class CsvFormat:
-    """The columns of :data:`KEYS`; several event types are joined with ``|``; what is unknown is empty; names are raw bytes."""
+    """The columns of :data:`KEYS`: event types are joined with ``|``, what is unknown is empty, names are raw bytes."""
 
     header = ",".join(KEYS) + "\n"
 
@@ -194,7 +197,7 @@ class CompactFormat:
     header = ""
 
     def __init__(self, *, raw: bool = False) -> None:
-        self._show = str if raw else escape
+        self._show: Callable[[str], str] = str if raw else escape
         self._types: dict[int, str] = {}
 
     def begin(self) -> None: ...
@@ -209,9 +212,9 @@ class CompactFormat:
         return f"{who}({event.tgid or _UNKNOWN}): {types} {what(event, self._show)}"
 
 
-def what(event: Event, show: "type[str] | Shower") -> str:
+def what(event: Event, show: Callable[[str], str]) -> str:
     """What an event is about: its path or paths, or what else is known."""
-    if event.mask & Mask.Q_OVERFLOW:
+    if int(event.mask) & _OVERFLOW:
         return "events were lost, their number is unknown" if event.lost is None else f"{event.lost} events were lost"
     path = _place(event) if event.raw_path is None else show(decode(event.raw_path))
     if event.raw_old_path is not None:
@@ -219,17 +222,11 @@ def what(event: Event, show: "type[str] | Shower") -> str:
     return path
 
 
-class Shower(Protocol):
-    """Makes a name ready to be shown."""
-
-    def __call__(self, text: str, /) -> str: ...
-
-
 def _place(event: Event) -> str:
     """As fatrace says it when there is no path."""
     if event.dev is None:
         return _UNKNOWN
-    return f"device {event.dev >> 8 & 0xFFF}:{event.dev & 0xFF} inode {event.inode or _UNKNOWN}"
+    return f"device {os.major(event.dev)}:{os.minor(event.dev)} inode {event.inode or _UNKNOWN}"
 
 
 class Clock:

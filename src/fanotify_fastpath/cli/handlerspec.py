@@ -1,8 +1,8 @@
 """
 ``--handler NAME[:k=v,…]``: handlers and their arguments on a command line.
 
-``,`` separates arguments, ``+`` separates the items of an argument that is a list, and a backslash takes the meaning from
-the character behind it: ``ignore-prefix:prefixes=.+~`` has the two prefixes ``.`` and ``~``;
+``,`` separates arguments, ``+`` separates the items of an argument that is a list, and a backslash takes the meaning
+from the character behind it: ``ignore-prefix:prefixes=.+~`` has the two prefixes ``.`` and ``~``;
 ``allow-deny-list:mode=allow,globs=*.c\\+\\+`` has the one pattern ``*.c++``.
 """
 
@@ -54,7 +54,7 @@ def parse_handler(text: str) -> tuple[str, dict[str, Any]]:
         key = unescape(key).strip()
         if not value:
             raise UsageError(
-                f"argument {pair!r} of handler {name!r} has no value; write {name}:key=value,key=value ({_known(declared)})"
+                f"argument {pair!r} of handler {name!r} has no value; write {name}:key=value ({_known(declared)})"
             )
         if key in values:
             raise UsageError(f"argument {key!r} of handler {name!r} is given twice; join the items of a list with +")

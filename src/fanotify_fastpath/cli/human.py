@@ -1,6 +1,7 @@
 """The line for a person: time, operation, who, what; aligned, and coloured on a terminal."""
 
 import time
+from collections.abc import Callable
 
 from fanotify_fastpath.cli.formats import Clock, what
 from fanotify_fastpath.cli.text import escape
@@ -41,7 +42,7 @@ class HumanFormat:
     header = ""
 
     def __init__(self, *, colour: bool = False, raw: bool = False) -> None:
-        self._show = str if raw else escape
+        self._show: Callable[[str], str] = str if raw else escape
         self._is_coloured = colour
         self._clock = Clock()
         self._masks: dict[int, str] = {}

@@ -14,6 +14,8 @@ from fanotify_fastpath.events import Event
 _READ_MAX = 4096
 #: after a signal, what waits is written out for at most so long: a storm must not keep us
 _DRAIN_S = 2.0
+#: poll(2) takes an int
+_POLL_MAX_MS = 1 << 30
 
 
 class Source(Protocol):
@@ -125,7 +127,7 @@ class Stream:
             events = self._source.read(self._room(n_taken), 0)
             if events:
                 return events
-            left_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            left_ms = None if deadline is None else min(max(0.0, deadline - time.monotonic()) * 1000, _POLL_MAX_MS)
             ready = self._poll.poll(left_ms)
             if not ready and left_ms is not None:
                 return []

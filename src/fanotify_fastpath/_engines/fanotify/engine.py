@@ -300,8 +300,6 @@ class FanotifyEngine:
                 self._arm()
 
     def _take(self, max_events: int) -> list[Event]:
-        if not self._store:
-            return []
         with self._lock:
             events = self._store.take(max_events)
             if not self._is_closed:
@@ -320,11 +318,10 @@ class FanotifyEngine:
             self._drain()
             for superblock in self.superblocks.values():
                 superblock.release()
-            self._store.signal()
 
     def _drain(self) -> None:
-        self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._sender.processes.begin()
+        self._sender.now_ns = now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._sender.processes.begin(now_ns)
         if self._group is not None:
             self._sequence.fill()
             raw = self._sequence.next()
@@ -372,6 +369,7 @@ class FanotifyEngine:
                     poller = self._poller(mountinfo, with_groups=True) if is_relieving else idle
                 if is_relieving and self._is_away:
                     self._pump()
+                    self._signal()
                 elif is_relieving:
                     is_relieving, poller = False, idle
 
@@ -397,6 +395,11 @@ class FanotifyEngine:
             if not self._is_closed:
                 self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
                 self._follower.refresh(self._interest.marks)
+                self._store.signal()
+
+    def _signal(self) -> None:
+        with self._lock:
+            if not self._is_closed:
                 self._store.signal()
 
     def _groups(self) -> list[KernelGroup]:

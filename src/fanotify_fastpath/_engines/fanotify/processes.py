@@ -13,14 +13,17 @@ from collections import OrderedDict
 from fanotify_fastpath.events import NOBODY, Process
 
 _MAX_OPEN = 256
+#: a process of an unchanged name is not asked for its user more often: who changes users mostly executes something
+_SAME_USER_NS = 50_000_000
 
 
 class _Known:
     """One process: its open ``comm`` and what was read last."""
 
-    __slots__ = ("comm", "fd", "process", "uid")
+    __slots__ = ("comm", "fd", "looked_ns", "process", "uid")
 
-    def __init__(self, fd: int, comm: bytes, uid: int, process: Process) -> None:
+    def __init__(self, fd: int, comm: bytes, uid: int, process: Process, now_ns: int) -> None:
+        self.looked_ns = now_ns
         self.fd = fd
         self.comm = comm
         self.uid = uid
@@ -33,10 +36,16 @@ class Processes:
     def __init__(self) -> None:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._batch: dict[int, Process] = {}
+        self._now_ns = 0
 
-    def begin(self) -> None:
-        """What was looked at before may have changed: look again on next use."""
+    def begin(self, now_ns: int) -> None:
+        """
+        What was looked at before may have changed: look again on next use.
+
+        :param now_ns: CLOCK_BOOTTIME
+        """
         self._batch.clear()
+        self._now_ns = now_ns
 
     def get(self, tgid: int) -> Process:
         """Return what is known of the process, all None when it ended before its first look."""
@@ -66,9 +75,12 @@ class Processes:
             return self._open(tgid)
         try:
             comm = os.pread(known.fd, 64, 0)
+            if comm == known.comm and self._now_ns - known.looked_ns < _SAME_USER_NS:
+                return known.process
             uid = os.stat(f"/proc/{tgid}").st_uid
         except OSError:
             return self._ended(tgid, known)
+        known.looked_ns = self._now_ns
         if comm != known.comm or uid != known.uid:
             known.comm, known.uid = comm, uid
             known.process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), _exe(tgid))
@@ -87,7 +99,7 @@ class Processes:
             os.close(fd)
             return NOBODY
         process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), _exe(tgid))
-        self._known[tgid] = _Known(fd, comm, uid, process)
+        self._known[tgid] = _Known(fd, comm, uid, process, self._now_ns)
         if len(self._known) > _MAX_OPEN:
             os.close(self._known.popitem(last=False)[1].fd)
         return process

@@ -17,11 +17,11 @@ _NS_PER_S = 1_000_000_000
 
 class _Sigevent(ctypes.Structure):
     # struct sigevent has 64 bytes on every 64-bit Linux (include/uapi/asm-generic/siginfo.h, SIGEV_MAX_SIZE)
-    _fields_ = [("value", c_void_p), ("signo", c_int), ("notify", c_int), ("rest", c_char * 48)]  # noqa: RUF012
+    _fields_ = [("value", c_void_p), ("signo", c_int), ("notify", c_int), ("rest", c_char * 48)]
 
 
 class _Itimerspec(ctypes.Structure):
-    _fields_ = [("interval", c_long * 2), ("value", c_long * 2)]  # noqa: RUF012
+    _fields_ = [("interval", c_long * 2), ("value", c_long * 2)]
 
 
 class DeadMan:

@@ -78,7 +78,9 @@ class Filesystems:
             raise OSError(errno.ESTALE, "it was unmounted")
         dev = mounts[mount_id].dev
         # The mount that shows most of the filesystem: with a part of it some parents would be out of sight.
-        for mount in sorted((m for m in mounts.values() if m.dev == dev), key=lambda m: (len(m.root), m.mount_id != mount_id)):
+        for mount in sorted(
+            (m for m in mounts.values() if m.dev == dev), key=lambda m: (len(m.root), m.mount_id != mount_id)
+        ):
             fd = _open_view(fsid, mount)
             if fd is not None:
                 self._by_dev.clear()

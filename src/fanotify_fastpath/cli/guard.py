@@ -1,0 +1,83 @@
+"""``fanfp guard``."""
+
+import argparse
+import importlib
+import os
+from typing import Any
+
+from fanotify_fastpath.cli.exits import UsageError, say
+from fanotify_fastpath.cli.output import Output
+from fanotify_fastpath.cli.session import make_writer, run_stream, show_paths
+from fanotify_fastpath.cli.signals import Stop
+from fanotify_fastpath.cli.watch import is_over, stats
+from fanotify_fastpath.errors import UnsupportedFeature
+from fanotify_fastpath.group import Group
+from fanotify_fastpath.mask import Mask
+
+_DENIED = {"open": Mask.OPEN_PERM, "exec": Mask.OPEN_EXEC_PERM, "access": Mask.ACCESS_PERM}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Guard until something ends it; return the exit code."""
+    output = Output()
+    writer = make_writer(options, output)
+    deny = parse_deny(options.deny)
+    uids = [parse_uid(text) for text in split_lists(options.allow_uid)]
+    guarding = _make_guard()(
+        *[os.fsencode(path) for path in options.paths],
+        deny=deny,
+        allow_uids=uids,
+        allow_exes=[os.fsencode(os.path.abspath(path)) for path in options.allow_exe],
+        exclude=options.exclude,
+        on_timeout=options.on_timeout,
+    )
+    with guarding:
+        group: Group = guarding.group
+        with Stop() as stop:
+            say(f"guarding {show_paths(options.paths)} (deny {','.join(split_lists(options.deny))})")
+            code = run_stream(options, group, writer, output, stop, lambda events: is_over(group, events))
+        if options.stats:
+            say(stats(group))
+    return code
+
+
+def _make_guard() -> Any:
+    try:
+        return importlib.import_module("fanotify_fastpath.guard").guard
+    except ModuleNotFoundError:
+        raise UnsupportedFeature("cannot guard: this version has no permission events; 'fanfp watch' works") from None
+
+
+def split_lists(texts: list[str]) -> list[str]:
+    """The items of an option that may be repeated and takes commas."""
+    return [item.strip() for text in texts for item in text.split(",")]
+
+
+def parse_deny(texts: list[str]) -> Mask:
+    """
+    Read ``--deny``.
+
+    :raises UsageError: a word is unknown
+    """
+    mask = Mask(0)
+    for word in split_lists(texts):
+        if word.lower() not in _DENIED:
+            raise UsageError(f"unknown operation {word!r} in --deny; known are {', '.join(_DENIED)}")
+        mask |= _DENIED[word.lower()]
+    return mask
+
+
+def parse_uid(text: str) -> int:
+    """
+    Read one ``--allow-uid``.
+
+    :raises UsageError: there is no such user
+    """
+    if text.isascii() and text.isdigit() and int(text) < 1 << 32:
+        return int(text)
+    import pwd
+
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except (KeyError, ValueError):
+        raise UsageError(f"no user is named {text!r} in --allow-uid; give a name or a number") from None

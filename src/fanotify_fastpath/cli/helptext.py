@@ -1,0 +1,85 @@
+"""What ``--help`` says beside the options."""
+
+from fanotify_fastpath.cli.exits import EXIT_HELP
+
+DESCRIPTION = "Who touched what under a directory, and forbidding it: subtree watching on Linux fanotify."
+
+EPILOG = f"""\
+examples:
+  fanfp watch /srv/data                 print every change below /srv/data
+  fanfp guard /srv/keys --deny open     let nobody open anything below /srv/keys
+  fanfp doctor                          say what works here, and why not
+
+{EXIT_HELP}
+'fanfp COMMAND --help' has the options and examples of each command.
+"""
+
+WATCH = """\
+Print what happens below directories, at any depth, from the moment that the line beginning with "watching" is printed
+on standard error. Events go to standard output, each at once. SIGINT and SIGTERM end it after what was read is written.
+"""
+
+WATCH_EPILOG = f"""\
+event types (-e): access modify attrib close_write close_nowrite open open_exec create delete rename moved_from
+  moved_to; close, move, changes (modify attrib close_write create delete rename) and all stand for several.
+  q_overflow, rescan, root_gone, unmount and unwatched come by themselves.
+
+handlers (--handler NAME:key=value,key=value): + separates the items of a list, a backslash takes the meaning from
+  , + = : and itself. 'fanfp handlers' lists the names, 'fanfp handlers show NAME' the arguments.
+
+escapes (--format): %w directory with its slash, %f name in it, %e events, %Xe events separated by X, %T time,
+  %n newline, %0 NUL, %% percent; %{{path}} %{{old_path}} %{{mask}} %{{crossing}} %{{tgid}} %{{tid}} %{{uid}} %{{comm}}
+  %{{exe}} %{{dev}} %{{inode}} %{{lost}} %{{time_ns}}.
+
+examples:
+  fanfp watch /srv/data
+  fanfp watch /srv/data -e create,delete,rename --exclude /srv/data/cache
+  fanfp watch . --handler 'ignore-prefix:prefixes=.+~' --handler 'allow-deny-list:mode=allow,suffixes=.c+.h'
+  fanfp watch /srv/data --json | jq -r 'select(.uid == 0) | .path'
+  fanfp watch src -e close_write --count 1 --timeout 60 && make
+  fanfp watch . --format '%T %e %w%f' --timefmt %H:%M:%S
+  fanfp watch . -0 --format '%w%f' -e close_write | xargs -0 -n1 gzip
+  fanfp watch . --batch --quiet-ms 200 --json
+
+{EXIT_HELP}"""
+
+GUARD = """\
+Forbid operations below directories, from the moment that the line beginning with "guarding" is printed on standard
+error, until this command ends. Denied attempts go to standard output. It never denies anything to itself.
+"""
+
+GUARD_EPILOG = f"""\
+examples:
+  fanfp guard /srv/keys --deny open --allow-uid root --allow-exe /usr/sbin/nginx
+  fanfp guard /srv/upload --deny exec --json
+  fanfp guard /srv/archive --deny open,access --on-timeout deny
+
+{EXIT_HELP}"""
+
+HANDLERS = """\
+List the handlers that can be attached by name, or show one: its flags, description, arguments, and what its verdict
+depends on.
+"""
+
+HANDLERS_EPILOG = """\
+examples:
+  fanfp handlers
+  fanfp handlers show ignore-prefix
+  fanfp watch . --handler 'ignore-prefix:prefixes=.+~'
+"""
+
+DOCTOR = """\
+Say which engines work here and why others do not, found by trying; what the kernel's limits are; and for each PATH
+whether it can be watched. Nothing that anybody uses is touched.
+"""
+
+DOCTOR_EPILOG = """\
+examples:
+  fanfp doctor
+  fanfp doctor /srv/data /mnt/nas
+  fanfp doctor --live /srv/data         make a file there, and see whether its event comes
+  fanfp doctor --json | jq .engines
+
+exit codes: 0 the report was made, whatever is in it; 1 a PATH does not exist, or --live saw no event;
+  2 wrong usage; 3 and 4 --live had no permission, or is not supported there.
+"""

@@ -1,0 +1,139 @@
+"""What the tests of the command line share: running it as another process, or as a plain user; events made by hand."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fanotify_fastpath import Event, Mask, Process
+from fanotify_fastpath.cli import main
+
+SRC = Path(__file__).parents[2] / "src"
+NOBODY_UID = 65534
+DEADLINE_S = 15.0
+_KEYS_OF_PROCESS = ("uid", "comm", "exe")
+
+
+def make_event(mask: Mask = Mask.CREATE, path: bytes | None = b"/srv/a/file", **fields: Any) -> Event:
+    """An event as an engine would make it."""
+    process = Process(
+        *(fields.pop(key, default) for key, default in zip(_KEYS_OF_PROCESS, (0, "sh", None), strict=True))
+    )
+    fields = {"tgid": 42, "dev": 65024, "inode": 7, "time_ns": 1_000_000_000, "process": process} | fields
+    return Event(mask, path, **fields)
+
+
+def environment() -> dict[str, str]:
+    """The environment for a child: the package can be found, and nothing is coloured by chance."""
+    return {**os.environ, "PYTHONPATH": str(SRC), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def command(*arguments: str | bytes | Path) -> list[str | bytes | Path]:
+    return [sys.executable, "-m", "fanotify_fastpath", *arguments]
+
+
+def run_cli(*arguments: str | bytes | Path, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command to its end."""
+    options = {"capture_output": True, "timeout": DEADLINE_S, "env": environment()} | options
+    return subprocess.run(command(*arguments), check=False, **options)
+
+
+class Running:
+    """A ``fanfp`` that runs; ready once its first line on standard error was printed."""
+
+    def __init__(self, *arguments: str | bytes | Path, **options: Any) -> None:
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()} | options
+        self.process = subprocess.Popen(command(*arguments), **options)
+        assert self.process.stderr is not None
+        timer = threading.Timer(DEADLINE_S, self.process.kill)
+        timer.start()
+        self.ready_line: bytes = self.process.stderr.readline()
+        timer.cancel()
+
+    def line(self) -> bytes:
+        """The next line of output."""
+        assert self.process.stdout is not None
+        timer = threading.Timer(DEADLINE_S, self.process.kill)
+        timer.start()
+        line: bytes = self.process.stdout.readline()
+        timer.cancel()
+        timer.join()
+        return line
+
+    def end(self, signal: int | None = None) -> tuple[int, bytes, bytes]:
+        """Send a signal, if given; wait, and return exit code, output and standard error."""
+        if signal is not None:
+            self.process.send_signal(signal)
+        out, err = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, out, err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def touch(*paths: Path | bytes) -> None:
+    """Make files, as another process than a ``fanfp`` that runs in its own."""
+    for path in paths:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def run_as(uid: int, arguments: Iterable[str]) -> tuple[int, str, str]:
+    """
+    Run ``main`` in a child of this process that has become a plain user (its interpreter may lie where that user cannot
+    read, so everything is imported before).
+    """
+    from fanotify_fastpath._probes import fanotify, kernel, live, paths, system  # noqa: F401
+
+    return in_child(lambda: _become(uid), lambda: main(list(arguments)))
+
+
+def _become(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def in_child(prepare: Callable[[], None], work: Callable[[], int]) -> tuple[int, str, str]:
+    """Fork, and return the exit code, standard output and standard error of *work*."""
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            os.dup2(out_write, 1)
+            os.dup2(err_write, 2)
+            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+            prepare()
+            code = work()
+            sys.stdout.flush()
+        finally:
+            os._exit(code)
+    os.close(out_write)
+    os.close(err_write)
+    try:
+        with open(out_read) as out, open(err_read) as err:
+            texts = out.read(), err.read()
+    finally:
+        _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), *texts
+
+
+def wait_until(claim: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not claim():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {DEADLINE_S} s")
+        time.sleep(0.01)

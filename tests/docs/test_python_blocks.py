@@ -1,0 +1,43 @@
+"""The Python in the documentation runs, and tells of what happens where it watches."""
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+from conftest import Filesystem
+
+from .pages import Block, blocks
+from .program import Program
+
+PLACE = "/srv/data"
+BLOCKS = blocks("python")
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 and os.environ.get("FP_REQUIRE_ROOT") != "1", reason="the documentation's programs need root"
+)
+
+
+def test_there_are_blocks_to_run() -> None:
+    assert len([block for block in BLOCKS if block.skip is None]) >= 5
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.id)
+def test_block_runs(block: Block, filesystem: Filesystem, tmp_path: Path) -> None:
+    if block.skip is not None:
+        pytest.skip(block.skip)
+    root = filesystem.dir
+    (root / "cache" / "keep").mkdir(parents=True)
+    numbers = itertools.count()
+
+    def act() -> None:
+        path = root / f"note{next(numbers)}.txt"
+        path.write_text("text")
+        path.unlink()
+
+    code = "\n" * (block.line - 1) + block.code.replace(PLACE, str(root))
+    with Program(code, tmp_path) as program:
+        output = program.poke(act)
+        program.end()
+        assert output

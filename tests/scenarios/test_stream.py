@@ -1,0 +1,255 @@
+"""The stream: what is lost is said in place, asyncio, batches, closing, forks, several groups at once."""
+
+import asyncio
+import os
+import threading
+import time
+
+import pytest
+
+from fanotify_fastpath import Closed, Event, Group, Mask, Scope, awatch, watch
+
+from . import actions
+from .conftest import Stage
+from .support import DEADLINE_S, Ears, Other, in_child, paths, wait_until
+
+
+def test_a_full_store_says_how_many_were_lost_in_place(stage: Stage) -> None:
+    root, *_ = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE, max_queued=100)
+    group = ears.group
+    n_made = 5000
+    stage.other(actions.make_files, root, n_made)
+    wait_until(lambda: group.counters.n_delivered + group.counters.n_lost >= n_made, "all are stored or counted")
+    heard = group.read(1_000_000, 0)
+    heard += ears.hear(root)
+    created = [event for event in heard if event.mask & Mask.CREATE]
+    overflows = [event for event in heard if event.mask & Mask.Q_OVERFLOW]
+    assert overflows
+    assert all(event.lost for event in overflows)
+    assert len(created) + sum(event.lost or 0 for event in overflows) == n_made
+    assert group.counters.n_lost == sum(event.lost or 0 for event in overflows)
+    assert_gaps_are_where_said(heard)
+
+
+def test_a_slow_reader_loses_only_what_is_said(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE, max_queued=100)
+    n_made, heard = 20_000, list[Event]()
+    stage.other.start(actions.make_files, root, n_made)
+    while not any((event.path or "").endswith(f"/f{n_made - 1}") for event in heard[-60:]):
+        heard += ears.group.read(50, 0.5)
+        if not heard or _accounted(heard) >= n_made:
+            break
+        time.sleep(0.01)
+    stage.other.finish()
+    heard += ears.hear(root)
+    assert _accounted(heard) == n_made
+    assert_gaps_are_where_said(heard)
+
+
+def _accounted(events: list[Event]) -> int:
+    return sum((event.lost or 0) if event.mask & Mask.Q_OVERFLOW else 1 for event in events)
+
+
+def assert_gaps_are_where_said(heard: list[Event]) -> None:
+    """Files are numbered: between two that are reported, as many are missing as the overflow between them says."""
+    expected = 0
+    for event in heard:
+        if event.mask & Mask.Q_OVERFLOW:
+            assert event.lost is not None
+            expected += event.lost
+        else:
+            assert event.path is not None
+            number = int(os.path.basename(event.path)[1:])
+            assert number == expected
+            expected += 1
+
+
+def test_async_for_reports_and_ends_with_close(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+
+    async def listen() -> list[str]:
+        group = stage.group()
+        group.mark(root, Mask.CREATE)
+        created = []
+        asyncio.get_running_loop().call_later(0.01, stage.other.start, actions.make_files, root, 500)
+        async for event in group:
+            created.append(event.path or "")
+            if len(created) == 500:
+                break
+        stage.other.finish()
+        return created
+
+    created = asyncio.run(asyncio.wait_for(listen(), DEADLINE_S))
+    assert created == [str(root / f"f{n}") for n in range(500)]
+
+
+def test_async_for_ends_when_the_group_is_closed(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+
+    async def listen() -> list[Event]:
+        group = stage.group()
+        group.mark(root, Mask.CREATE)
+        asyncio.get_running_loop().call_later(0.05, group.close)
+        return [event async for event in group]
+
+    assert asyncio.run(asyncio.wait_for(listen(), DEADLINE_S)) == []
+
+
+def test_async_for_ends_when_another_thread_closes_the_group(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+
+    async def listen() -> list[Event]:
+        group = stage.group()
+        group.mark(root, Mask.CREATE)
+        closer = threading.Timer(0.05, group.close)
+        closer.start()
+        heard = [event async for event in group]
+        closer.join()
+        return heard
+
+    assert asyncio.run(asyncio.wait_for(listen(), DEADLINE_S)) == []
+
+
+def test_awatch_ends_when_its_root_is_gone(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+
+    async def listen() -> list[Event]:
+        heard = []
+        asyncio.get_running_loop().call_later(0.01, stage.other.start, actions.remove_tree, root)
+        async for event in awatch(root, engine=stage.engine):
+            heard.append(event)
+        stage.other.finish()
+        return heard
+
+    heard = asyncio.run(asyncio.wait_for(listen(), DEADLINE_S))
+    assert heard[-1].mask == Mask.ROOT_GONE
+
+
+def test_watch_ends_when_its_last_root_is_gone(stage: Stage) -> None:
+    roots = stage.dirs("one", "two")
+    with watch(*roots, engine=stage.engine) as watched:
+        for root in roots:
+            stage.other(actions.remove_tree, root)
+        heard = list(watched)
+    assert [event.path for event in heard if event.mask & Mask.ROOT_GONE] == [str(root) for root in roots]
+
+
+def test_batches_end_when_it_is_quiet(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    group = stage.watch(root, Mask.CREATE).group
+    stage.other.start(actions.make_files, root, 300)
+    for batch in group.batches(quiet_ms=300, max_wait_ms=20_000):
+        assert len(batch) == 300
+        break
+    stage.other.finish()
+
+
+def test_batches_have_at_most_the_number_asked_for(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    group = stage.watch(root, Mask.CREATE).group
+    stage.other(actions.make_files, root, 95)
+    sizes = []
+    for batch in group.batches(10, quiet_ms=200):
+        sizes.append(len(batch))
+        if sum(sizes) == 95:
+            break
+    assert sizes == [10] * 9 + [5]
+
+
+def test_closing_from_another_thread_ends_an_iteration(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    group = stage.group()
+    group.mark(root, Mask.CREATE)
+    heard: list[Event] = []
+    reader = threading.Thread(target=lambda: heard.extend(group))
+    reader.start()
+    stage.other(actions.make_files, root, 10)
+    wait_until(lambda: len(heard) == 10, "ten events")
+    group.close()
+    reader.join(DEADLINE_S)
+    assert not reader.is_alive()
+    with pytest.raises(Closed):
+        group.mark(root)
+    group.close()
+
+
+def test_a_fork_leaves_the_parents_group_alone(stage: Stage) -> None:
+    """A child that inherits the group and closes it takes nothing from the parent."""
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    stage.other(actions.touch, root / "before")
+
+    def child() -> str:
+        ears.group.close()
+        actions.touch(root / "in-child")
+        return "closed"
+
+    assert in_child(child) == "closed"
+    stage.other(actions.touch, root / "after")
+    assert paths(ears.hear(root), Mask.CREATE, root) == ["before", "in-child", "after"]
+
+
+def test_two_groups_hear_the_same_and_each_its_own(stage: Stage) -> None:
+    one, two, both = stage.dirs("one", "two", "both")
+    first, second = stage.watch(one), stage.watch(two)
+    first.group.add_root(both)
+    second.group.add_root(both)
+    for n in range(20):
+        for directory in (one, two, both):
+            stage.other(actions.write, directory / f"f{n}")
+    heard_first, heard_second = first.hear(both), second.hear(both)
+    expected = [f"{name}/f{n}" for n in range(20) for name in ("one", "two", "both")]
+    assert paths(heard_first, Mask.CREATE, stage.top) == [path for path in expected if not path.startswith("two")]
+    assert paths(heard_second, Mask.CREATE, stage.top) == [path for path in expected if not path.startswith("one")]
+
+
+def test_own_accesses_are_reported_only_when_asked_for(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    silent = stage.watch(root, Mask.CREATE)
+    telling = stage.watch(root, Mask.CREATE, include_self=True)
+    actions.touch(root / "own")
+    stage.other(actions.touch, root / "others")
+    assert paths(silent.hear(root), Mask.CREATE, root) == ["others"]
+    heard = telling.hear(root)
+    assert paths(heard, Mask.CREATE, root) == ["own", "others"]
+    assert [event.tgid for event in heard] == [os.getpid(), stage.other.pid]
+
+
+def test_an_own_rename_of_a_directory_is_followed_though_it_is_not_told(stage: Stage) -> None:
+    root, outside, _ = stage.dirs("root", "outside", "outside/tree/a")
+    ears = stage.watch(root)
+    stage.other(actions.touch, outside / "tree/a/one")
+    assert ears.hear(root) == []
+    os.rename(outside / "tree", root / "tree")
+    stage.other(actions.touch, root / "tree/a/two")
+    heard = ears.hear(root)
+    assert not any(event.mask & Mask.RENAME for event in heard)
+    # what happened in there before the kernel was told to forget is covered by a rescan
+    assert paths(heard, Mask.CREATE, root) == ["tree/a/two"] or paths(heard, Mask.RESCAN, root) == ["tree"]
+    stage.other(actions.touch, root / "tree/a/three")
+    assert paths(ears.hear(root), Mask.CREATE, root) == ["tree/a/three"]
+
+
+def test_who_did_it_is_told(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    stage.other(actions.touch, root / "file")
+    (event,) = ears.hear(root)
+    assert (event.tgid, event.uid) == (stage.other.pid, 0)
+    assert event.exe == os.path.realpath(f"/proc/{stage.other.pid}/exe")
+    with open(f"/proc/{stage.other.pid}/comm") as comm:
+        assert event.comm == comm.read().rstrip("\n")
+    assert event.inode == os.stat(root / "file").st_ino
+    assert event.dev == os.stat(root).st_dev
+    assert event.lost == 0
+
+
+def test_threads_are_told_when_asked_for(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    with Group(engine=stage.engine, with_tid=True) as group, Other() as other:
+        group.mark(root, Mask.CREATE, scope=Scope.SUBTREE)
+        other(actions.touch, root / "file")
+        (event, *_) = Ears(group, other).hear(root)
+    assert (event.tid, event.tgid) == (other.pid, other.pid)
