@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bench.outputs import made_at
 from bench.peers import PEERS
 
 Path = str | bytes | None
@@ -57,15 +58,9 @@ class Sink:
             "n_created": self.n_created,
             "n_deleted": self.n_deleted,
             "n_lost_signs": self.n_lost_signs,
-            "n_paths": len(self.paths),
-            "paths": sorted(os.fsencode(path).hex() for path in self.paths) if len(self.paths) < 100 else [],
+            "paths": sorted(os.fsencode(path).hex() for path in self.paths),
             "latencies_ns": self.latencies_ns,
         }
-
-
-def made_at(name: bytes) -> int | None:
-    """Read the time out of a file name; None when it is no time."""
-    return int(name) if name.isdigit() else None
 
 
 def _wait_for_end(sink: Sink) -> None:

@@ -9,11 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from importlib import metadata
-from typing import Any
+from dataclasses import dataclass
 
-from bench.driver import made_at
+from bench.outputs import Seen, made_at, name_in_line, parse_cpu_ticks, parse_plain
 from bench.place import Place
 
 _READY_WITHIN_S = 120.0
@@ -21,24 +19,6 @@ _QUIET_S = 0.4
 _SETTLE_WITHIN_S = 60.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 _REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-@dataclass(slots=True)
-class Seen:
-    """
-    What a listener saw.
-
-    :ivar n_lost_signs: how often it said that events were lost
-    :ivar n_paths: distinct paths, where they were asked for
-    """
-
-    n_events: int = 0
-    n_created: int = 0
-    n_deleted: int = 0
-    n_lost_signs: int = 0
-    n_paths: int = 0
-    paths: list[str] = field(default_factory=list)
-    latencies_ns: list[int] = field(default_factory=list)
 
 
 class Running:
@@ -83,6 +63,9 @@ class Running:
         self.process.send_signal(signal.SIGCONT)
 
 
+Start = Callable[[Place, str, str], contextlib.AbstractContextManager[Running | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """
@@ -94,16 +77,19 @@ class Condition:
     """
 
     name: str
-    start: Callable[[Place, str, str], contextlib.AbstractContextManager[Running | None]]
+    start: Start
     version: str | None
 
 
 @contextlib.contextmanager
-def _nobody(place: Place, root: str, mode: str) -> Iterator[Running | None]:
+def nobody(place: Place, root: str, mode: str) -> Iterator[Running | None]:
+    """Nobody watches."""
     yield None
 
 
-def _python(peer: str) -> Callable[[Place, str, str], contextlib.AbstractContextManager[Running | None]]:
+def python(peer: str) -> Start:
+    """A Python peer, in :mod:`bench.driver`."""
+
     @contextlib.contextmanager
     def start(place: Place, root: str, mode: str) -> Iterator[Running | None]:
         start_ns = time.monotonic_ns()
@@ -131,9 +117,7 @@ def _python(peer: str) -> Callable[[Place, str, str], contextlib.AbstractContext
     return start
 
 
-def _command(
-    arguments: list[str], says_ready: str | None, count: Callable[[Iterator[str], Seen], None]
-) -> Callable[[Place, str, str], contextlib.AbstractContextManager[Running | None]]:
+def command(arguments: list[str], says_ready: str | None, count: Callable[[Iterator[str], Seen], None]) -> Start:
     """A command that prints a line an event; its output goes to a file, and for latencies to a pipe that we read."""
 
     @contextlib.contextmanager
@@ -141,31 +125,36 @@ def _command(
         output = f"{place.work}/output"
         is_latency = mode == "latency"
         start_ns = time.monotonic_ns()
-        with open(output, "wb") as file, _ended(
-            subprocess.Popen(
-                [part.format(root=root, mount=place.mount) for part in arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if is_latency else file if mode != "discard" else subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="surrogateescape",
-                cwd=place.mount,
-            )
-        ) as process:
+        with (
+            open(output, "wb") as file,
+            _ended(
+                subprocess.Popen(
+                    [part.format(root=root, mount=place.mount) for part in arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if is_latency else file if mode != "discard" else subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="surrogateescape",
+                    cwd=place.mount,
+                )
+            ) as process,
+        ):
             _wait_ready(process, says_ready)
             took_ns = time.monotonic_ns() - start_ns
             running = Running(process, took_ns, took_ns)
             reader = _LatencyReader(process) if is_latency else None
 
             def take() -> Seen:
-                seen = Seen()
                 if reader is not None:
-                    seen.latencies_ns = reader.latencies_ns
-                    return seen
+                    return Seen(latencies_ns=reader.latencies_ns)
                 process.terminate()
                 process.wait()
+                seen = Seen()
                 with open(output, encoding="utf-8", errors="surrogateescape") as lines:
                     count(lines, seen)
+                if mode == "paths":
+                    with open(output, "rb") as raw_lines:
+                        seen.paths = [line.rstrip(b"\n").hex() for line in raw_lines]
                 return seen
 
             running.take = take
@@ -188,74 +177,38 @@ class _LatencyReader(threading.Thread):
         assert self._process.stdout is not None
         for line in self._process.stdout:
             now_ns = time.monotonic_ns()
-            words = line.rstrip("\n").replace("/", " ").split(" ")
-            made_ns = made_at(os.fsencode(words[-1]))
+            made_ns = made_at(name_in_line(line))
             if made_ns is not None and made_ns not in self._seen:
                 self._seen.add(made_ns)
                 self.latencies_ns.append(now_ns - made_ns)
 
 
-@contextlib.contextmanager
-def _plain(place: Place, root: str, mode: str) -> Iterator[Running | None]:
-    start_ns = time.monotonic_ns()
-    modes = {"all": "all", "latency": "latency"}
-    with _ended(
-        subprocess.Popen(
-            [place.listener, place.mount, modes.get(mode, "changes")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdout.readline()
-        took_ns = time.monotonic_ns() - start_ns
-        running = Running(process, took_ns, took_ns)
+def plain(event_types: str) -> Start:
+    """The C listener, asking for ``changes`` or ``all``."""
 
-        def take() -> Seen:
+    @contextlib.contextmanager
+    def start(place: Place, root: str, mode: str) -> Iterator[Running | None]:
+        arguments = [place.listener, place.mount, "latency" if mode == "latency" else event_types]
+        start_ns = time.monotonic_ns()
+        pipe = subprocess.PIPE
+        with _ended(subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True)) as process:
             assert process.stdin is not None and process.stdout is not None
-            process.stdin.close()
-            return parse_plain(process.stdout.read())
+            process.stdout.readline()
+            took_ns = time.monotonic_ns() - start_ns
+            running = Running(process, took_ns, took_ns)
+            reader = _LatencyReader(process) if mode == "latency" else None
 
-        running.take = take
-        yield running
+            def take() -> Seen:
+                assert process.stdin is not None and process.stdout is not None
+                if reader is not None:
+                    return Seen(latencies_ns=reader.latencies_ns)
+                process.stdin.close()
+                return parse_plain(process.stdout.read())
 
+            running.take = take
+            yield running
 
-def parse_plain(output: str) -> Seen:
-    """Read what the C listener printed at its end."""
-    seen = Seen()
-    for line in output.splitlines():
-        if line.startswith("counts "):
-            seen.n_created, seen.n_deleted, seen.n_lost_signs, seen.n_events = map(int, line.split()[1:])
-        else:
-            seen.latencies_ns.append(int(line))
-    return seen
-
-
-def parse_cpu_ticks(stat: str) -> int:
-    """Add up user and system time in a line of ``/proc/<tgid>/stat``; the name in it may hold anything."""
-    fields = stat.rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def count_notify(lines: Iterator[str], seen: Seen) -> None:
-    """Count what inotifywait or fsnotifywait printed: directory, event types, name."""
-    for line in lines:
-        seen.n_events += 1
-        words = line.split(" ")
-        types = next((word for word in words if word.isupper()), "")
-        seen.n_created += "CREATE" in types
-        seen.n_deleted += "DELETE" in types and "DELETE_SELF" not in types
-        seen.n_lost_signs += "OVERFLOW" in line
-
-
-def count_fatrace(lines: Iterator[str], seen: Seen) -> None:
-    """Count what fatrace printed: ``comm(tgid): types path``, where ``+`` is a creation and ``D`` a removal."""
-    for line in lines:
-        seen.n_events += 1
-        types = line.partition("): ")[2].partition(" ")[0]
-        seen.n_created += "+" in types
-        seen.n_deleted += "D" in types
+    return start
 
 
 def _wait_ready(process: subprocess.Popen[str], says: str | None) -> None:
@@ -297,43 +250,3 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-
-
-def _distribution(name: str) -> str | None:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(name)
-    return None
-
-
-def _tool(command: str, package: str) -> str | None:
-    """Version of a Debian package, or of the command itself elsewhere; None when it is not installed."""
-    for query in (["dpkg-query", "-W", "-f", "${Version}", package], [command, "--version"]):
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            output = subprocess.run(query, check=True, capture_output=True, text=True).stdout.split()
-            if output:
-                return output[-1]
-    return None
-
-
-def conditions() -> dict[str, Condition]:
-    """All conditions, by name."""
-    import fanotify_fastpath
-
-    ours = fanotify_fastpath.__version__
-    kernel = os.uname().release
-    notify = _tool("inotifywait", "inotify-tools")
-    established = "Watches established"
-    everything: list[tuple[str, Any, str | None]] = [
-        ("nobody", _nobody, kernel),
-        ("fanfp", _python("fanfp"), ours),
-        ("fanfp-all", _python("fanfp-all"), ours),
-        ("fanfp-async", _python("fanfp-async"), ours),
-        ("plain fanotify", _plain, kernel),
-        ("inotifywait -r", _command(["inotifywait", "-m", "-r", "{root}"], established, count_notify), notify),
-        ("fsnotifywait -S", _command(["fsnotifywait", "-m", "-S", "{mount}"], established, count_notify), notify),
-        ("fatrace", _command(["fatrace", "-c"], None, count_fatrace), _tool("fatrace", "fatrace")),
-        ("watchdog", _python("watchdog"), _distribution("watchdog")),
-        ("watchfiles", _python("watchfiles"), _distribution("watchfiles")),
-        ("asyncinotify", _python("asyncinotify"), _distribution("asyncinotify")),
-    ]
-    return {name: Condition(name, start, version) for name, start, version in everything}

@@ -98,7 +98,8 @@ def _watchfiles() -> Peer:
 def _asyncinotify() -> Peer:
     from asyncinotify import Mask, RecursiveInotify
 
-    wanted = Mask.MODIFY | Mask.ATTRIB | Mask.CLOSE_WRITE | Mask.CREATE | Mask.DELETE | Mask.MOVE
+    # the mask of its README
+    wanted = Mask.ACCESS | Mask.MODIFY | Mask.OPEN | Mask.CREATE | Mask.DELETE | Mask.ATTRIB | Mask.CLOSE | Mask.MOVE
 
     async def follow(root: str, see: See, lost: Note, ready: Note) -> None:
         with RecursiveInotify() as inotify:

@@ -95,6 +95,22 @@ static long read_files(long n_passes)
 	return n_passes * N_DIRS * N_FILES;
 }
 
+// Existing files are opened, overwritten and closed
+static long write_files(long n_passes)
+{
+	char path[PATH_BYTES];
+
+	for (long pass = 0; pass < n_passes; pass++)
+		for (int i = 0; i < N_DIRS * N_FILES; i++) {
+			snprintf(path, sizeof(path), "%s/f%d", dirs[i / N_FILES], i % N_FILES);
+			int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+			if (fd < 0 || write(fd, "87654321", 8) != 8 || close(fd))
+				die(path);
+		}
+	return n_passes * N_DIRS * N_FILES;
+}
+
 // For the CPU time of a listener: the same for a given time, and not for a given number of passes
 static long read_for(long milliseconds)
 {
@@ -225,6 +241,8 @@ int main(int argc, char **argv)
 		make_tree(top);
 	else if (!strcmp(what, "read"))
 		n = read_files(count);
+	else if (!strcmp(what, "write"))
+		n = write_files(count);
 	else if (!strcmp(what, "read-for"))
 		n = read_for(count);
 	else if (!strcmp(what, "churn"))

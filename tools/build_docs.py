@@ -8,7 +8,7 @@ import html
 import re
 import shutil
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import markdown2  # type: ignore[import-untyped]  # comes with pdoc
 import pdoc
@@ -32,14 +32,19 @@ td, th {{ border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; verti
 """
 
 
+def _target(link: str) -> str:
+    """Turn a link between source files into one between the pages, which all lie in one directory."""
+    parts = [part for part in PurePosixPath(link).parts if part not in ("..", "docs")]
+    path = PurePosixPath(*parts)
+    return f"{path.stem.lower()}.html" if path.suffix == ".md" else str(path)
+
+
 def write_page(source: Path, output: Path) -> None:
     """Turn one Markdown page into HTML."""
     body = markdown2.markdown(
         source.read_text(), extras=["tables", "fenced-code-blocks", "header-ids", "highlightjs-lang", "code-friendly"]
     )
-    body = re.sub(r'href="(?!\w+:)([^"#]+)\.md(#[^"]*)?"', r'href="\1.html\2"', body)
-    body = re.sub(r'href="\.\./(\w+)\.html', lambda m: f'href="{m[1].lower()}.html', body)
-    body = re.sub(r'href="\.\./(samples/[^"]*)"', r'href="\1"', body)
+    body = re.sub(r'href="(?!\w+:)([^"#]+)', lambda match: f'href="{_target(match[1])}', body)
     heading = re.search(r"<h1[^>]*>(.*?)</h1>", body)
     title = re.sub("<[^>]+>", "", heading[1]) if heading else html.escape(source.stem)
     output.write_text(_PAGE.format(title=title, body=body))
@@ -52,6 +57,7 @@ def build(output: Path) -> None:
     for source in [*sorted((_ROOT / "docs").glob("*.md")), _ROOT / "README.md", _ROOT / "CHANGELOG.md"]:
         write_page(source, output / f"{source.stem.lower()}.html")
     shutil.copytree(_ROOT / "samples", output / "samples", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_ROOT / "LICENSE", output)
     pdoc.render.configure(docformat="restructuredtext", show_source=False)
     pdoc.pdoc(*_MODULES, output_directory=output / "api")
 

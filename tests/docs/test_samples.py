@@ -105,7 +105,8 @@ def test_guard_denies_by_name(filesystem: Filesystem, tmp_path: Path) -> None:
             denied.append(exc)
 
     with sample("guard", tmp_path, str(filesystem.dir)) as program:
-        output = program.poke(read, lambda output: bool(denied))
+        output = program.poke(read, lambda output: bool(output and denied))
         program.end()
+    assert output.startswith("denied:")
     assert f"{secret}\n" in output
     assert secret.read_text() == "secret"

@@ -7,21 +7,9 @@ import pytest
 
 from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, MarkFlag, Mask
 
+from .answering import Answering
 from .conftest import Mounter
-from .support import (
-    ADD,
-    FILESYSTEM,
-    INODE,
-    MOUNT,
-    Answering,
-    drain,
-    errno_of,
-    listen,
-    masks,
-    new_file,
-    touch,
-    union,
-)
+from .support import ADD, FILESYSTEM, INODE, MOUNT, drain, errno_of, listen, masks, new_file, touch, union
 
 IGNORE = MarkFlag.IGNORE_SURV
 LEGACY = MarkFlag.IGNORED_MASK | MarkFlag.IGNORED_SURV_MODIFY

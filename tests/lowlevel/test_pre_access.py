@@ -13,22 +13,9 @@ import pytest
 from fanotify_fastpath.lowlevel import InitFlag, Mask, RangeInfo
 from fanotify_fastpath.verdict import DENY_ERRNOS
 
+from .answering import ALLOW, Answer, Answering
 from .conftest import Mounter
-from .support import (
-    ADD,
-    ALLOW,
-    FILESYSTEM,
-    KINDS,
-    MOUNT,
-    Answer,
-    Answering,
-    Seen,
-    errno_of,
-    execute,
-    listen,
-    mark_or_skip,
-    new_file,
-)
+from .support import ADD, FILESYSTEM, KINDS, MOUNT, Seen, errno_of, execute, listen, mark_or_skip, new_file
 
 PAGE = mmap.PAGESIZE
 SIZE = 5 * PAGE - 100

@@ -76,6 +76,19 @@ def churn(directory: PathLike, n_files: int) -> None:
         os.unlink(path)
 
 
+def churn_until(directory: PathLike, stop: PathLike) -> int:
+    """Make directories with a file, and remove them, until the file *stop* is there. Returns how many."""
+    n_made = 0
+    while not os.path.lexists(stop):
+        path = os.path.join(os.fsencode(directory), b"noise%d" % n_made)
+        os.mkdir(path)
+        write(path + b"/file")
+        os.unlink(path + b"/file")
+        os.rmdir(path)
+        n_made += 1
+    return n_made
+
+
 def make_tree(top: PathLike, n_directories: int, fan_out: int = 10) -> None:
     """Make directories in a tree: the parent of number n is number (n - 1) // fan_out."""
     paths = [os.fsencode(top)]

@@ -158,6 +158,30 @@ def test_batches_have_at_most_the_number_asked_for(stage: Stage) -> None:
     assert sizes == [10] * 9 + [5]
 
 
+@pytest.mark.parametrize("timeout_s", [0, 0.05])
+def test_a_read_with_a_deadline_ends_in_the_noise_of_others(stage: Stage, timeout_s: float) -> None:
+    root, outside = stage.dirs("root", "outside")
+    group = stage.watch(root, Mask.CREATE).group
+    stop = stage.top / "stop"
+    stage.other.start(actions.churn_until, outside, stop)
+    reads: list[float] = []
+
+    def read() -> None:
+        for _ in range(10):
+            began = time.monotonic()
+            assert group.read(timeout_s=timeout_s) == []
+            reads.append(time.monotonic() - began)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    reader.join(DEADLINE_S / 3)
+    n_reads = len(reads)
+    actions.touch(stop)
+    stage.other.finish()
+    reader.join()
+    assert n_reads == 10
+
+
 def test_closing_from_another_thread_ends_an_iteration(stage: Stage) -> None:
     (root,) = stage.dirs("root")
     group = stage.group()

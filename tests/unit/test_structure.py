@@ -22,7 +22,7 @@ MAX_LINES = 600
 #: from the top down: a module imports from its own layer and those below; the names are prefixes of module names
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
-    ("", "watch", "group", "lowlevel"),
+    ("", "watch", "guard", "group", "doctor", "lowlevel"),
     ("_daemon", "_engines"),
     ("builtin", "registry", "chain", "handlers", "arguments", "marks", "roots", "events", "verdict"),
     ("_uapi", "_bpf", "_compiler"),

@@ -1,11 +1,19 @@
-"""A mount of one's own that nobody else sees: the top level of a btrfs filesystem of which only a subvolume is mounted."""
+"""
+Mounts of one's own that nobody else sees: the top level of a btrfs filesystem of which only a subvolume is mounted, or a
+copy of a mount over which nothing is mounted.
+"""
 
 import ctypes
 import os
 
-# Numbers common to all architectures since Linux 5.2 (include/uapi/asm-generic/unistd.h); the C library has no wrappers.
+from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
+
+# Numbers common to all architectures since Linux 5.2 (include/uapi/asm-generic/unistd.h); this C library has no names
+# for them.
+_SYS_OPEN_TREE = 428
 _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
 
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
@@ -30,6 +38,16 @@ def mount_detached(fs_type: str, source: bytes, options: dict[str, str]) -> int:
         return _call(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
     finally:
         os.close(context)
+
+
+def clone_mount(fd: int) -> int:
+    """
+    Copy the mount that *fd* is the root of, without what is mounted on it.
+
+    :return: a descriptor of the copy's root, like one opened with ``O_PATH``; the copy lives as long as it is open
+    :raises OSError: the kernel refuses
+    """
+    return _call(_SYS_OPEN_TREE, fd, b"", _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
 
 
 def _call(number: int, *arguments: bytes | int | None) -> int:

@@ -33,6 +33,10 @@ _RENAME_RECENT_S = 2.0
 Link = tuple[bytes, bytes, bytes]
 
 
+class _MountedOver(Exception):
+    """The way up leads onto another mount."""
+
+
 class Discovery:
     """
     Finds directories by identity and adds them to the model.
@@ -145,6 +149,10 @@ class Discovery:
                 return [], None
             try:
                 links, top, is_whole = self._climb_from(fd, key, superblock)
+            except _MountedOver:
+                links, top, is_whole = [], None, False
+                with contextlib.suppress(OSError):
+                    superblock.look_beneath()
             except OSError as exc:
                 if exc.errno not in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR):
                     return [], None
@@ -162,6 +170,7 @@ class Discovery:
             return [], None, True
         names = path[1:].split(b"/") if path else []
         fsid = key[:FSID_BYTES]
+        view = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)[1]
         at, at_key = fd, key
         try:
             while True:
@@ -171,7 +180,11 @@ class Discovery:
                 if known is not None:
                     return links, known, path is None or _path_of(fd) == path
                 parent = os.open(b"..", _PATH_FLAGS, dir_fd=at)
-                parent_key = fsid + syscalls.name_to_handle_at(parent, b"", AT_EMPTY_PATH)[0]
+                handle, mount_id = syscalls.name_to_handle_at(parent, b"", AT_EMPTY_PATH)
+                if mount_id != view:
+                    os.close(parent)
+                    raise _MountedOver
+                parent_key = fsid + handle
                 if parent_key == at_key:
                     os.close(parent)
                     return [], None, False

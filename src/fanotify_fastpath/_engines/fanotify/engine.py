@@ -72,6 +72,7 @@ class FanotifyEngine:
         self._is_away = True
         self._is_closed = False
         self._n_readers = 0
+        self._pid = os.getpid()
         self._failure: Exception | None = None
 
     # --- marks and handlers ---
@@ -147,9 +148,9 @@ class FanotifyEngine:
 
     def refresh(self) -> None:
         """Marks, handlers or root sets have changed: nothing decided before holds."""
+        if self._is_closed:
+            return
         with self._lock:
-            if self._is_closed:
-                return
             self._interest.rebuild()
             self._tree.use_sets(self._interest.sets)
             for fsid in list(self._kernel_masks):
@@ -416,6 +417,9 @@ class FanotifyEngine:
 
     def close(self) -> None:
         """Undo everything; a :meth:`read` that waits in another thread ends."""
+        if os.getpid() != self._pid:
+            self._close_after_fork()
+            return
         with self._lock:
             if self._is_closed:
                 return
@@ -432,6 +436,16 @@ class FanotifyEngine:
             self._sender.processes.close()
             os.close(self._housekeeper_wake)
             self._close_descriptors()
+
+    def _close_after_fork(self) -> None:
+        """In a child that inherited the group: let go of the descriptors, touch neither locks nor what is shared."""
+        if not self._is_closed:
+            self._is_closed = True
+            for group in self._groups():
+                group.close()
+            os.close(self._housekeeper_wake)
+            self._epoll.close()
+            self._store.close()
 
     def _close_descriptors(self) -> None:
         """Close what a waiting read polls, once nobody waits."""

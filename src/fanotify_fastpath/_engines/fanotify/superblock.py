@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
-from fanotify_fastpath._uapi.detached_mount import mount_detached
+from fanotify_fastpath._uapi.detached_mount import clone_mount, mount_detached
 from fanotify_fastpath._uapi.mountinfo import Mount
 from fanotify_fastpath.roots import FSID_BYTES, Root
 
-_TYPE_OFFSET = FSID_BYTES + 4
 _DATA_OFFSET = FSID_BYTES + 8
+_MOUNT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def _inode_u32(key: bytes) -> int:
@@ -75,6 +75,21 @@ class Superblock:
         """
         return syscalls.open_by_handle_at(self.mount_fd(), key[FSID_BYTES:], os.O_PATH | os.O_CLOEXEC)
 
+    def look_beneath(self) -> None:
+        """
+        Something is mounted over directories of this filesystem, and ``..`` leads onto it: until :meth:`release`, look
+        through a copy of the mount over which nothing is mounted.
+
+        :raises OSError: the kernel is older than Linux 5.2, or refuses
+        """
+        clone = clone_mount(self.mount_fd())
+        try:
+            fd = os.open(b".", _MOUNT_FLAGS, dir_fd=clone)
+        finally:
+            os.close(clone)
+        os.close(self._mount_fd)
+        self._mount_fd = fd
+
     def mount_fd(self) -> int:
         """
         Return an open descriptor of the mountpoint; it stays ours, and open until :meth:`release`.
@@ -114,8 +129,7 @@ class Superblock:
 
     def _open_mount(self) -> int:
         # open_by_handle_at wants a real descriptor of the mount, not an O_PATH one (tried on Linux 6.18: EBADF).
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
-        fd = os.open(self.mount.mountpoint, flags)
+        fd = os.open(self.mount.mountpoint, _MOUNT_FLAGS)
         with contextlib.suppress(OSError):
             if self.fsid + syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)[0] == self.top_key:
                 return fd

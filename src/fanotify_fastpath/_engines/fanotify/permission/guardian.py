@@ -33,6 +33,8 @@ _MAX_WAITING_BYTES = 1 << 22
 #: questions taken before the loop looks at everything else
 _MAX_ROUNDS = 8
 _COUNTS_EVERY_S = 0.25
+#: a busy machine may keep this process waiting for so long
+_LEAST_S = 0.2
 
 
 class Guardian:
@@ -81,11 +83,12 @@ class Guardian:
             self._marking.close()
 
     def _arm(self) -> None:
-        """Stay alive for one more deadline, and not much longer than the first question that waits."""
-        left = (
-            self._timeout_s if self._asks.next_s is None else min(self._timeout_s, self._asks.next_s - time.monotonic())
-        )
-        self._switch.arm(max(left, 0.0) + max(self._timeout_s / 4, 0.25))
+        """Stay alive for one more deadline, and hardly longer than the first question that waits for the user."""
+        if self._asks.next_s is None:
+            self._switch.arm(max(self._timeout_s, _LEAST_S))
+        else:
+            left = max(self._asks.next_s - time.monotonic(), 0.0)
+            self._switch.arm(min(left, self._timeout_s) + max(self._timeout_s / 8, _LEAST_S))
 
     def _wait_ms(self) -> float:
         wake = self._timeout_s / 4
