@@ -1,8 +1,8 @@
 """
 One Python listener in a process of its own: ``python -m bench.driver PEER MODE ROOT``.
 
-It prints ``ready`` with how long the set-up took, then works until its input ends, then prints what it saw. Every peer is
-used as its own documentation shows it; the sink does the same little for each of them.
+It prints how long the set-up took, then works until its input ends, then prints what it saw. Every peer is used as its
+own documentation shows it; the sink does the same little for each of them.
 """
 
 import contextlib

@@ -102,12 +102,14 @@ def python(peer: str) -> Start:
                 cwd=_REPOSITORY,
             )
         ) as process:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             setup_ns = json.loads(process.stdout.readline())["setup_ns"]
             running = Running(process, time.monotonic_ns() - start_ns, setup_ns)
 
             def take() -> Seen:
-                assert process.stdin is not None and process.stdout is not None
+                assert process.stdin is not None
+                assert process.stdout is not None
                 process.stdin.close()
                 return Seen(**json.loads(process.stdout.readline()))
 
@@ -192,14 +194,16 @@ def plain(event_types: str) -> Start:
         start_ns = time.monotonic_ns()
         pipe = subprocess.PIPE
         with _ended(subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True)) as process:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.stdout.readline()
             took_ns = time.monotonic_ns() - start_ns
             running = Running(process, took_ns, took_ns)
             reader = _LatencyReader(process) if mode == "latency" else None
 
             def take() -> Seen:
-                assert process.stdin is not None and process.stdout is not None
+                assert process.stdin is not None
+                assert process.stdout is not None
                 if reader is not None:
                     return Seen(latencies_ns=reader.latencies_ns)
                 process.stdin.close()

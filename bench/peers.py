@@ -80,14 +80,14 @@ def _watchfiles() -> Peer:
     from watchfiles import Change, watch
 
     def listen(root: str, see: See, lost: Note, ready: Note) -> None:
-        make = watchfiles.main.RustNotify
+        make = getattr(watchfiles.main, "RustNotify")  # noqa: B009  (not exported, for mypy)
 
         def make_and_tell(*arguments: Any) -> Any:
             notify = make(*arguments)  # returns when all directories are watched
             ready()
             return notify
 
-        setattr(watchfiles.main, "RustNotify", make_and_tell)  # noqa: B010  (a class, for mypy)
+        setattr(watchfiles.main, "RustNotify", make_and_tell)  # noqa: B010
         for changes in watch(root):
             for change, path in changes:
                 see(change is Change.added, change is Change.deleted, path)

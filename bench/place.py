@@ -74,7 +74,7 @@ def place(directory: str | None = None) -> Iterator[Place]:
     """
     Make the filesystem and the programs; undo it all at the end.
 
-    :param directory: where the image is put; by default memory (``/dev/shm``) if there is room, so that no disk has a say
+    :param directory: where the image is put; by default memory (``/dev/shm``) if there is room: no disk has a say
     """
     work = tempfile.mkdtemp(prefix="fanfp-bench-", dir=directory or _roomy())
     mount = f"{work}/mnt"

@@ -28,7 +28,7 @@ def cpu(run: Run) -> list[Table]:
     for name in run.present(list(_SECONDS)):
         found = Spread.of(shares[name])
         cells = [f"{value:.2%}" for value in (found.median, found.low, found.high)]
-        table.lines.append([name, *cells, f"{found.n} × {_SECONDS[name]:g} s"])
+        table.lines.append([name, *cells, f"{found.n} x {_SECONDS[name]:g} s"])
         if name.startswith("fanfp"):
             table.targets.append(
                 Target(f"{name}: under {_LIMIT:.0%} of a core", f"{found.median:.2%}", found.median < _LIMIT)

@@ -33,7 +33,7 @@ def _table(
     names: list[str], times: list[dict[str, float]], seen: dict[str, list[Seen]], cpu: dict[str, list[float]]
 ) -> Table:
     table = Table(
-        f"c. {_N_FILES:,} × create + write + close + unlink inside the subtree, medians",
+        f"c. {_N_FILES:,} x create + write + close + unlink inside the subtree, medians",
         [
             "",
             "creations reported",

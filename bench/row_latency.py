@@ -7,8 +7,8 @@ from bench.run import Run
 from bench.stats import Spread, format_ns, percentile
 
 _NAMES = [
-    "fanfp", "fanfp-async", "fanfp --json", "plain fanotify", "watchdog", "watchfiles", "asyncinotify", "inotifywait -r",
-    "fsnotifywait -S", "fatrace",
+    "fanfp", "fanfp-async", "fanfp --json", "plain fanotify", "watchdog", "watchfiles", "asyncinotify",
+    "inotifywait -r", "fsnotifywait -S", "fatrace",
 ]  # fmt: skip
 _OURS = ("fanfp", "fanfp-async", "fanfp --json")
 _N_WARM_UP = 20
@@ -35,7 +35,7 @@ def latency(run: Run) -> list[Table]:
 def _table(names: list[str], slices: dict[str, list[list[int]]]) -> Table:
     table = Table(
         "e. Latency from the operation to Python code, medians over the slices",
-        ["", "median", "(lowest–highest)", "99th percentile", "(lowest–highest)", "samples"],
+        ["", "median", "(lowest-highest)", "99th percentile", "(lowest-highest)", "samples"],
     )
     found = {name: {p: _spread(slices[name], p) for p in (50, 99)} for name in names}
     for name in names:
@@ -50,8 +50,8 @@ def _table(names: list[str], slices: dict[str, list[list[int]]]) -> Table:
                 Target(f"fanfp, {called}: at most {_LIMIT} times the best ({best[1]})", f"{share:.2f}", share <= _LIMIT)
             )
     table.notes = [
-        f"each sample: a file made, one every {_INTERVAL_US / 1000:g} ms; its name is the time just before the system call",
-        "commands and plain fanotify: Python code reads their output line by line; all others call Python code themselves",
+        f"each sample: a file made, one every {_INTERVAL_US / 1000:g} ms; its name is the time just before the call",
+        "commands and plain fanotify: Python code reads their output line by line; the others call Python code",
     ]
     table.figures = {name: {"slices_ns": slices[name]} for name in names}
     return table
@@ -65,4 +65,4 @@ def _spread(slices: list[list[int]], percent: float) -> Spread | None:
 def _cells(spread: Spread | None) -> list[str]:
     if spread is None:
         return ["none", ""]
-    return [format_ns(spread.median), f"{format_ns(spread.low)}–{format_ns(spread.high)}"]
+    return [format_ns(spread.median), f"{format_ns(spread.low)} - {format_ns(spread.high)}"]

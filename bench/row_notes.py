@@ -38,7 +38,7 @@ def trees(run: Run) -> list[Table]:
     )
     table.notes = [
         "made: os.makedirs(d/a/b/c) and a file in it. Made and removed: os.makedirs(d/a/b), a file, shutil.rmtree(d)",
-        "watchdog finds the inner ones by walking, when they still exist; watchfiles and inotifywait do not report them",
+        "watchdog finds the inner ones by walking, when they still exist",
     ]
     table.figures = {"made": _numbers(made), "made_and_removed": _numbers(passed)}
     return [table]

@@ -9,7 +9,8 @@ from bench.stats import Spread, format_ns, format_ratio, ratios
 
 _NOBODY = "nobody"
 _NAMES = [
-    _NOBODY, "fanfp", "fanfp-all", "plain fanotify", "plain fanotify-all", "fsnotifywait -S", "fatrace", "inotifywait -r",
+    _NOBODY, "fanfp", "fanfp-all", "plain fanotify", "plain fanotify-all", "fsnotifywait -S", "fatrace",
+    "inotifywait -r",
 ]  # fmt: skip
 _LIMIT = 1.15
 _QUIET_S = 0.2
@@ -62,7 +63,7 @@ def _cpu_share(run: Run, running: Running) -> float:
 
 def _table(names: list[str], times: dict[str, Rounds], cpu: dict[str, list[float]]) -> Table:
     table = Table(
-        "a. Workload wholly outside the subtree, same filesystem: time relative to nobody watching, median (lowest–highest)",
+        "a. Workload wholly outside the subtree, same filesystem: time relative to nobody, median (lowest-highest)",
         ["", "read, first pass", *_STEADY, "listener's CPU (read)"],
     )
     for name in names:
@@ -72,7 +73,7 @@ def _table(names: list[str], times: dict[str, Rounds], cpu: dict[str, list[float
     base: Callable[[str], str] = lambda what: format_ns(Spread.of(r[_NOBODY] for r in times[what]).median)  # noqa: E731
     table.notes = [f"{what}: {does}; nobody: {base(what)}" for what, (_, does) in _STEADY.items()]
     table.notes += [
-        "fanfp and plain fanotify ask for changes (the default of fan.watch), -all for opens, reads and closes as well;",
+        "fanfp and plain fanotify ask for changes (fan.watch's default), -all for opens, reads and closes as well;",
         "inotifywait -r watches the inside only: it costs nothing outside, and pays in row b",
     ]
     for name in ("fanfp", "fanfp-all"):

@@ -60,7 +60,7 @@ def _table(names: list[str], found: dict[str, dict[str, list[float]]]) -> Table:
     table.targets.append(Target("fanfp: under 1 MB of kernel slab", format_bytes(slab), slab < _SLAB_LIMIT))
     table.notes = [
         "set-up: the call that returns when events flow; of a command, from its start until it says so",
-        "slab: growth of Slab in /proc/meminfo from just before the listener's start until 0.2 s after it was ready, the",
+        "slab: growth of Slab in /proc/meminfo from just before the listener's start to 0.2 s after it was ready, the",
         "filesystem having been mounted anew: marks, and the inodes and directory entries brought in to set them",
     ]
     table.figures = found

@@ -68,9 +68,9 @@ def format_bytes(n_bytes: float) -> str:
 
 
 def format_ratio(spread: Spread) -> str:
-    """Write ``median (low–high)``."""
+    """Write ``median (low-high)``."""
     places = 2 if spread.median < 100 else 0
-    return f"{spread.median:.{places}f} ({spread.low:.{places}f}–{spread.high:.{places}f})"
+    return f"{spread.median:.{places}f} ({spread.low:.{places}f}-{spread.high:.{places}f})"
 
 
 def _places(value: float) -> int:

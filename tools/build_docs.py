@@ -14,7 +14,7 @@ import markdown2  # type: ignore[import-untyped]  # comes with pdoc
 import pdoc
 
 _ROOT = Path(__file__).resolve().parent.parent
-_MODULES = ("fanotify_fastpath", "!fanotify_fastpath._.*", "!fanotify_fastpath.cli.*")
+_MODULES = ("fanotify_fastpath", "fanotify_fastpath.arguments", "fanotify_fastpath.lowlevel")
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -1,5 +1,6 @@
 """What the tests of the command line share: running it as another process, or as a plain user; events made by hand."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -16,16 +17,24 @@ from fanotify_fastpath.cli import main
 SRC = Path(__file__).parents[2] / "src"
 NOBODY_UID = 65534
 DEADLINE_S = 15.0
-_KEYS_OF_PROCESS = ("uid", "comm", "exe")
+_USED = (
+    *(f"cli.{name}" for name in ("watch", "guard", "handlers", "doctor", "human", "template")),
+    *(f"_probes.{name}" for name in ("fanotify", "kernel", "live", "paths", "system")),
+)
 
 
 def make_event(mask: Mask = Mask.CREATE, path: bytes | None = b"/srv/a/file", **fields: Any) -> Event:
     """An event as an engine would make it."""
-    process = Process(
-        *(fields.pop(key, default) for key, default in zip(_KEYS_OF_PROCESS, (0, "sh", None), strict=True))
-    )
-    fields = {"tgid": 42, "dev": 65024, "inode": 7, "time_ns": 1_000_000_000, "process": process} | fields
-    return Event(mask, path, **fields)
+    process = Process(fields.pop("uid", 0), fields.pop("comm", "sh"), fields.pop("exe", None))
+    values: dict[str, Any] = {
+        "tgid": 42,
+        "dev": 65024,
+        "inode": 7,
+        "time_ns": 1_000_000_000,
+        "process": process,
+        **fields,
+    }
+    return Event(mask, path, **values)
 
 
 def environment() -> dict[str, str]:
@@ -39,16 +48,18 @@ def command(*arguments: str | bytes | Path) -> list[str | bytes | Path]:
 
 def run_cli(*arguments: str | bytes | Path, **options: Any) -> "subprocess.CompletedProcess[bytes]":
     """Run a command to its end."""
-    options = {"capture_output": True, "timeout": DEADLINE_S, "env": environment()} | options
-    return subprocess.run(command(*arguments), check=False, **options)
+    values: dict[str, Any] = {"capture_output": True, "timeout": DEADLINE_S, "env": environment(), **options}
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(command(*arguments), check=False, **values)
+    return done
 
 
 class Running:
     """A ``fanfp`` that runs; ready once its first line on standard error was printed."""
 
     def __init__(self, *arguments: str | bytes | Path, **options: Any) -> None:
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()} | options
-        self.process = subprocess.Popen(command(*arguments), **options)
+        pipe = subprocess.PIPE
+        values: dict[str, Any] = {"stdout": pipe, "stderr": pipe, "env": environment(), **options}
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(command(*arguments), **values)
         assert self.process.stderr is not None
         timer = threading.Timer(DEADLINE_S, self.process.kill)
         timer.start()
@@ -96,6 +107,8 @@ def run_as(uid: int, arguments: Iterable[str]) -> tuple[int, str, str]:
     """
     from fanotify_fastpath._probes import fanotify, kernel, live, paths, system  # noqa: F401
 
+    for module in _USED:
+        importlib.import_module(f"fanotify_fastpath.{module}")
     return in_child(lambda: _become(uid), lambda: main(list(arguments)))
 
 

@@ -69,7 +69,7 @@ class Program:
         if self.is_running:
             self._process.send_signal(signal.SIGTERM)
         status = self._process.wait(DEADLINE_S)
-        assert (status, self.errors) == (0, "")
+        assert (status, self.errors) == (0, ""), f"status {status}, errors: {self.errors}"
 
     def __enter__(self) -> Self:
         return self

@@ -138,6 +138,10 @@ def _odd_paths(raw: bytes | None, old_raw: bytes | None) -> tuple[str, str, str]
     return texts[0], texts[1], extra
 
 
+#: up to Python 3.12, of control characters only those in the line's end are put into quotes
+_CSV_END = "\r\n"
+
+
 class CsvFormat:
     """The columns of :data:`KEYS`: event types are joined with ``|``, what is unknown is empty, names are raw bytes."""
 
@@ -145,7 +149,7 @@ class CsvFormat:
 
     def __init__(self) -> None:
         self._buffer = io.StringIO()
-        self._writer = csv.writer(self._buffer, lineterminator="")
+        self._writer = csv.writer(self._buffer, lineterminator=_CSV_END)
 
     def begin(self) -> None: ...
 
@@ -171,7 +175,7 @@ class CsvFormat:
                 event.engine,
             )
         )
-        return self._buffer.getvalue()
+        return self._buffer.getvalue().removesuffix(_CSV_END)
 
 
 # fatrace's letters: R read, W write, C close, O open, + create, D delete, < moved from, > moved to; ours: A attributes,

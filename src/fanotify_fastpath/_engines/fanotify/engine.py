@@ -11,10 +11,10 @@ import os
 import select
 import threading
 import time
-from typing import IO
 
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
+from fanotify_fastpath._engines.fanotify.housekeeper import Housekeeper
 from fanotify_fastpath._engines.fanotify.interest import STRUCTURE, Interest
 from fanotify_fastpath._engines.fanotify.judge import Judge
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
@@ -34,10 +34,6 @@ from fanotify_fastpath.events import Event
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, identify
-
-#: a user who is away for longer is relieved by the housekeeper
-_PATIENCE_S = 0.02
-_MOUNTINFO = "/proc/self/mountinfo"
 
 
 class FanotifyEngine:
@@ -66,9 +62,7 @@ class FanotifyEngine:
         self._follower = MountFollower(self, follow=follow_submounts)
         self._epoll = select.epoll()
         self._epoll.register(self._store.fileno(), select.EPOLLIN)
-        self._housekeeper: threading.Thread | None = None
-        self._housekeeper_wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._is_armed = False
+        self._housekeeper: Housekeeper | None = None
         self._is_away = True
         self._is_closed = False
         self._n_readers = 0
@@ -85,7 +79,6 @@ class FanotifyEngine:
                 self._add_object(mark)
             else:
                 self._add_tree(mark)
-            self._start_housekeeper()
             self._arm()
 
     def _add_object(self, mark: Mark) -> None:
@@ -321,8 +314,8 @@ class FanotifyEngine:
                 superblock.release()
 
     def _drain(self) -> None:
-        self._sender.now_ns = now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._sender.processes.begin(now_ns)
+        self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._sender.processes.begin()
         if self._group is not None:
             self._sequence.fill()
             raw = self._sequence.next()
@@ -335,68 +328,40 @@ class FanotifyEngine:
         if self._objects is not None:
             self._objects.drain(self._interest.sets)
 
-    # --- the housekeeper ---
-
-    def _start_housekeeper(self) -> None:
-        if self._housekeeper is None:
-            self._housekeeper = threading.Thread(target=self._keep_house, name="fanfp-housekeeper", daemon=True)
-            self._housekeeper.start()
+    # --- for the housekeeper ---
 
     def _arm(self) -> None:
         """The user goes away: have the housekeeper look whether it stays away."""
-        if not self._is_armed and not self._is_closed:
-            self._is_armed = True
-            os.eventfd_write(self._housekeeper_wake, 1)
+        if self._housekeeper is None:
+            self._housekeeper = Housekeeper(self)
+            self._housekeeper.start()
+        self._housekeeper.arm()
 
-    def _keep_house(self) -> None:
-        """Watch the mounts; read for a user who is away. What goes wrong here is raised where the user reads."""
-        try:
-            self._keep_house_until_closed()
-        except Exception as exc:
-            self._failure = exc
-            self._store.wake()
-
-    def _keep_house_until_closed(self) -> None:
-        with open(_MOUNTINFO, "rb") as mountinfo:
-            is_relieving = False
-            idle = self._poller(mountinfo, with_groups=False)
-            poller = idle
-            while not self._is_closed:
-                ready = {fd for fd, _ in poller.poll()}
-                if mountinfo.fileno() in ready:
-                    self._mounts_changed()
-                if self._housekeeper_wake in ready:
-                    is_relieving = self._is_user_slow()
-                    poller = self._poller(mountinfo, with_groups=True) if is_relieving else idle
-                if is_relieving and self._is_away:
-                    self._pump()
-                    self._signal()
-                elif is_relieving:
-                    is_relieving, poller = False, idle
-
-    def _poller(self, mountinfo: IO[bytes], *, with_groups: bool) -> select.poll:
-        poller = select.poll()
-        poller.register(mountinfo, select.POLLPRI | select.POLLERR)
-        poller.register(self._housekeeper_wake, select.POLLIN)
-        if with_groups:
-            for group in self._groups():
-                poller.register(group.fd, select.POLLIN)
-        return poller
-
-    def _is_user_slow(self) -> bool:
-        """Give the user a moment to come back."""
-        time.sleep(_PATIENCE_S)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._housekeeper_wake)
-        self._is_armed = False
+    def is_user_away(self) -> bool:
+        """Tell whether no thread waits for events."""
         return self._is_away
 
-    def _mounts_changed(self) -> None:
+    def relieve(self) -> None:
+        """Read in the place of a user who is away."""
+        self._pump()
+        self._signal()
+
+    def mounts_changed(self) -> None:
+        """Something was mounted, unmounted or moved."""
         with self._lock:
             if not self._is_closed:
                 self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
                 self._follower.refresh(self._interest.marks)
-                self._store.signal()
+        self._signal()
+
+    def group_fds(self) -> list[int]:
+        """Descriptors that are readable when the kernel has something."""
+        return [group.fd for group in self._groups()]
+
+    def fail(self, error: Exception) -> None:
+        """The housekeeper has failed: the next read says so."""
+        self._failure = error
+        self._store.wake()
 
     def _signal(self) -> None:
         with self._lock:
@@ -425,16 +390,14 @@ class FanotifyEngine:
                 return
             self._is_closed = True
             self._store.wake()
-            os.eventfd_write(self._housekeeper_wake, 1)
-        if self._housekeeper is not None and self._housekeeper is not threading.current_thread():
-            self._housekeeper.join()
+        if self._housekeeper is not None:
+            self._housekeeper.stop()
         with self._lock:
             for group in self._groups():
                 group.close()
             for superblock in self.superblocks.values():
                 superblock.release()
             self._sender.processes.close()
-            os.close(self._housekeeper_wake)
             self._close_descriptors()
 
     def _close_after_fork(self) -> None:
@@ -443,7 +406,8 @@ class FanotifyEngine:
             self._is_closed = True
             for group in self._groups():
                 group.close()
-            os.close(self._housekeeper_wake)
+            if self._housekeeper is not None:
+                self._housekeeper.let_go()
             self._epoll.close()
             self._store.close()
 

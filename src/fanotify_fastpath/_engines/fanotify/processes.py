@@ -2,8 +2,8 @@
 Who did it: user, name and executable of the processes in events.
 
 An event carries a process id only, and the process may end before it is looked at. Each process that is seen once is
-kept by an open ``/proc/<tgid>/comm``: that descriptor belongs to this very process, so a reused id is noticed (ESRCH),
-and for a process that has ended what was known of it still holds.
+kept by descriptors of its ``/proc/<tgid>``: they belong to this very process, so a reused id is noticed (ESRCH), and
+for a process that has ended what was known of it still holds.
 """
 
 import contextlib
@@ -13,21 +13,46 @@ from collections import OrderedDict
 from fanotify_fastpath.events import NOBODY, Process
 
 _MAX_OPEN = 256
-#: a process of an unchanged name is not asked for its user more often: who changes users mostly executes something
-_SAME_USER_NS = 50_000_000
+_DIR_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_COMM_BYTES = 64
 
 
 class _Known:
-    """One process: its open ``comm`` and what was read last."""
+    """One process: its directory in /proc, its open ``comm`` there, and what was read last."""
 
-    __slots__ = ("comm", "fd", "looked_ns", "process", "uid")
+    __slots__ = ("comm", "comm_fd", "dir_fd", "process")
 
-    def __init__(self, fd: int, comm: bytes, uid: int, process: Process, now_ns: int) -> None:
-        self.looked_ns = now_ns
-        self.fd = fd
-        self.comm = comm
-        self.uid = uid
-        self.process = process
+    def __init__(self, tgid: int) -> None:
+        self.dir_fd = os.open(f"/proc/{tgid}", _DIR_FLAGS)
+        try:
+            self.comm_fd = os.open("comm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.dir_fd)
+        except OSError:
+            os.close(self.dir_fd)
+            raise
+        self.comm = b""
+        self.process = NOBODY
+
+    def look(self) -> Process:
+        """
+        Return the process as it is now. Its executable is read anew when its name or user is another.
+
+        :raises OSError: ESRCH: it has ended
+        """
+        comm = os.pread(self.comm_fd, _COMM_BYTES, 0)
+        uid = os.fstat(self.dir_fd).st_uid
+        if comm != self.comm or uid != self.process.uid:
+            self.comm = comm
+            self.process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), self._exe())
+        return self.process
+
+    def _exe(self) -> str | None:
+        with contextlib.suppress(OSError):
+            return os.fsdecode(os.readlink("exe", dir_fd=self.dir_fd))
+        return None
+
+    def close(self) -> None:
+        os.close(self.comm_fd)
+        os.close(self.dir_fd)
 
 
 class Processes:
@@ -36,16 +61,10 @@ class Processes:
     def __init__(self) -> None:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._batch: dict[int, Process] = {}
-        self._now_ns = 0
 
-    def begin(self, now_ns: int) -> None:
-        """
-        What was looked at before may have changed: look again on next use.
-
-        :param now_ns: CLOCK_BOOTTIME
-        """
+    def begin(self) -> None:
+        """What was looked at before may have changed: look again on next use."""
         self._batch.clear()
-        self._now_ns = now_ns
 
     def get(self, tgid: int) -> Process:
         """Return what is known of the process, all None when it ended before its first look."""
@@ -65,54 +84,36 @@ class Processes:
     def close(self) -> None:
         """Close the descriptors."""
         for known in self._known.values():
-            os.close(known.fd)
+            known.close()
         self._known.clear()
         self._batch.clear()
 
     def _look(self, tgid: int) -> Process:
         known = self._known.get(tgid)
         if known is None:
-            return self._open(tgid)
+            return self._meet(tgid)
         try:
-            comm = os.pread(known.fd, 64, 0)
-            if comm == known.comm and self._now_ns - known.looked_ns < _SAME_USER_NS:
-                return known.process
-            uid = os.stat(f"/proc/{tgid}").st_uid
-        except OSError:
-            return self._ended(tgid, known)
-        known.looked_ns = self._now_ns
-        if comm != known.comm or uid != known.uid:
-            known.comm, known.uid = comm, uid
-            known.process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), _exe(tgid))
+            process = known.look()
+        except OSError:  # it has ended; perhaps another has its id now
+            known.close()
+            del self._known[tgid]
+            process = self._meet(tgid)
+            return known.process if process is NOBODY else process
         self._known.move_to_end(tgid)
-        return known.process
-
-    def _open(self, tgid: int) -> Process:
-        try:
-            fd = os.open(f"/proc/{tgid}/comm", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return NOBODY
-        try:
-            comm = os.pread(fd, 64, 0)
-            uid = os.stat(f"/proc/{tgid}").st_uid
-        except OSError:
-            os.close(fd)
-            return NOBODY
-        process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), _exe(tgid))
-        self._known[tgid] = _Known(fd, comm, uid, process, self._now_ns)
-        if len(self._known) > _MAX_OPEN:
-            os.close(self._known.popitem(last=False)[1].fd)
         return process
 
-    def _ended(self, tgid: int, known: _Known) -> Process:
-        """The process that we knew is gone; perhaps another has its id now."""
-        os.close(known.fd)
-        del self._known[tgid]
-        process = self._open(tgid)
-        return known.process if process is NOBODY else process
-
-
-def _exe(tgid: int) -> str | None:
-    with contextlib.suppress(OSError):
-        return os.fsdecode(os.readlink(f"/proc/{tgid}/exe"))
-    return None
+    def _meet(self, tgid: int) -> Process:
+        """See a process for the first time."""
+        try:
+            known = _Known(tgid)
+        except OSError:
+            return NOBODY
+        try:
+            process = known.look()
+        except OSError:
+            known.close()
+            return NOBODY
+        self._known[tgid] = known
+        if len(self._known) > _MAX_OPEN:
+            self._known.popitem(last=False)[1].close()
+        return process

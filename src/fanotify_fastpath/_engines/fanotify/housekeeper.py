@@ -1,0 +1,103 @@
+"""
+The second thread of a group: it reads for a user who is slow, and watches the mounts.
+
+While the user waits for events, the user's own thread reads, so that nothing lies between an event and its user. When the
+user goes away to handle events, a timer is started; if it is still away when that expires, this thread reads in its
+place until it is back. So a slow user keeps the kernel neither from being told what to drop nor from being heard.
+"""
+
+import os
+import select
+import threading
+from collections.abc import Iterable
+from typing import Protocol
+
+from fanotify_fastpath._uapi.timer import Timer
+
+#: a user who is away for longer is relieved
+_PATIENCE_NS = 50_000_000
+_MOUNTINFO = "/proc/self/mountinfo"
+
+
+class Master(Protocol):
+    """What the housekeeper needs of the engine."""
+
+    def is_user_away(self) -> bool: ...
+    def relieve(self) -> None: ...
+    def mounts_changed(self) -> None: ...
+    def group_fds(self) -> Iterable[int]: ...
+    def fail(self, error: Exception) -> None: ...
+
+
+class Housekeeper:
+    """
+    The thread, from :meth:`start` to :meth:`stop`.
+
+    :param master: the engine; its methods are called in this thread
+    """
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._timer = Timer(_PATIENCE_NS)
+        self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_armed = False
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="fanfp-housekeeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def arm(self) -> None:
+        """The user goes away: look after a while whether it stays away."""
+        if not self._is_armed:
+            self._is_armed = True
+            self._timer.start()
+
+    def stop(self) -> None:
+        """End the thread, and wait for that."""
+        self._is_stopped = True
+        os.eventfd_write(self._stop_fd, 1)
+        if self._thread is not threading.current_thread() and self._thread.ident is not None:
+            self._thread.join()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the descriptors."""
+        self._timer.close()
+        os.close(self._stop_fd)
+
+    def _run(self) -> None:
+        try:
+            with open(_MOUNTINFO, "rb") as mountinfo:
+                self._serve(mountinfo.fileno())
+        except Exception as exc:  # raised where the user reads
+            self._master.fail(exc)
+
+    def _serve(self, mountinfo_fd: int) -> None:
+        idle = self._poller(mountinfo_fd, ())
+        poller, is_relieving = idle, False
+        while not self._is_stopped:
+            ready = {fd for fd, _ in poller.poll()}
+            if self._is_stopped:
+                return
+            if mountinfo_fd in ready:
+                self._master.mounts_changed()
+            if self._timer.fd in ready:
+                os.read(self._timer.fd, 8)
+                self._is_armed = False
+                is_relieving = self._master.is_user_away()
+                poller = self._poller(mountinfo_fd, self._master.group_fds()) if is_relieving else idle
+            if is_relieving and self._master.is_user_away():
+                self._master.relieve()
+            elif is_relieving:
+                poller, is_relieving = idle, False
+
+    def _poller(self, mountinfo_fd: int, group_fds: Iterable[int]) -> select.poll:
+        poller = select.poll()
+        poller.register(mountinfo_fd, select.POLLPRI | select.POLLERR)
+        poller.register(self._stop_fd, select.POLLIN)
+        poller.register(self._timer.fd, select.POLLIN)
+        for fd in group_fds:
+            poller.register(fd, select.POLLIN)
+        return poller
