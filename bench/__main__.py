@@ -71,7 +71,9 @@ def main() -> int:
     with place(options.dir) as here:
         run = Run(here, {n: c for n, c in everything.items() if c.version is not None}, options.rounds)
         for name in options.only or ROWS:
+            began = time.monotonic()
             tables[name] = ROWS[name](run)
+            tables[name][-1].notes.append(f"{options.rounds} rounds, {time.monotonic() - began:.0f} s")
             for table in tables[name]:
                 print(table, flush=True)
     targets = [target for found in tables.values() for table in found for target in table.targets]

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import fanotify_fastpath as fan
 
 N_DIRECTORIES, N_FILES, N_PASSES = 50, 20, 60
-DENY = fan.Mask.OPEN_PERM | fan.Mask.OPEN_EXEC_PERM | fan.Mask.ACCESS_PERM
+DENY = fan.Mask.OPEN_PERM | fan.Mask.OPEN_EXEC_PERM
 
 WORKLOAD = r"""
 #include <fcntl.h>

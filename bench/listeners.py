@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.outputs import Seen, made_at, name_in_line, parse_cpu_ticks, parse_plain
+from bench.outputs import Seen, made_at_in_line, parse_cpu_ticks, parse_plain
 from bench.place import Place
 
 _READY_WITHIN_S = 120.0
@@ -179,7 +179,7 @@ class _LatencyReader(threading.Thread):
         assert self._process.stdout is not None
         for line in self._process.stdout:
             now_ns = time.monotonic_ns()
-            made_ns = made_at(name_in_line(line))
+            made_ns = made_at_in_line(line)
             if made_ns is not None and made_ns not in self._seen:
                 self._seen.add(made_ns)
                 self.latencies_ns.append(now_ns - made_ns)

@@ -1,5 +1,6 @@
 """What listeners print, turned into counts."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ class Seen:
 
     :ivar n_lost_signs: how often it said that events were lost
     :ivar paths: paths or lines in hexadecimal, where they were asked for
+    :ivar error: what it ended with, if it ended by itself
     """
 
     n_events: int = 0
@@ -19,6 +21,7 @@ class Seen:
     n_lost_signs: int = 0
     paths: list[str] = field(default_factory=list)
     latencies_ns: list[int] = field(default_factory=list)
+    error: str = ""
 
 
 def parse_plain(output: str) -> Seen:
@@ -55,12 +58,15 @@ def parse_cpu_ticks(stat: str) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+_MADE_AT = re.compile(r"(?:^|[/ ])(\d{12,})(?=[\"\s]|$)")
+
+
 def made_at(name: bytes) -> int | None:
     """Read the time out of the name of a file of the latency workload; None when it is no such name."""
     return int(name) if name.isdigit() else None
 
 
-def name_in_line(line: str) -> bytes:
-    """Return the last word of a line, without the directories before it and the quotes and brackets after it."""
-    last = line.rstrip("\n").replace("/", " ").rpartition(" ")[2]
-    return last.encode("utf-8", "surrogateescape")
+def made_at_in_line(line: str) -> int | None:
+    """Find the name of such a file in a line that a command printed."""
+    found = _MADE_AT.search(line)
+    return int(found.group(1)) if found else None

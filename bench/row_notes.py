@@ -25,11 +25,19 @@ def trees(run: Run) -> list[Table]:
     passed = _seen(run, "count", _make_and_remove_trees)
     table = Table(
         f"{_N_TREES} trees, medians",
-        ["", "creations of 1,500", "says it lost", "made and removed: creations of 1,200", "removals of 1,200"],
+        [
+            "",
+            "creations of 1,500",
+            "says it lost",
+            "made and removed: creations of 1,200",
+            "removals of 1,200",
+            "says it lost",
+        ],
     )
     for name in run.present(_NAMES):
         cells = [_median(made[name], "n_created"), _says_lost(made[name])]
-        table.lines.append([name, *cells, _median(passed[name], "n_created"), _median(passed[name], "n_deleted")])
+        both = [_median(passed[name], what) for what in ("n_created", "n_deleted")]
+        table.lines.append([name, *cells, *both, _says_lost(passed[name])])
     lowest = min(one.n_created for one in made["fanfp"])
     table.targets.append(Target("fanfp: all 1,500 creations in every round", f"{lowest:,}", lowest == 5 * _N_TREES))
     lowest = min(min(one.n_created, one.n_deleted) for one in passed["fanfp"])
@@ -120,12 +128,17 @@ def _median(seen: list[Seen], what: str) -> str:
 
 
 def _says_lost(seen: list[Seen]) -> str:
-    return "yes" if any(one.n_lost_signs for one in seen) else "no"
+    ended = sorted({one.error for one in seen if one.error})
+    says = "yes" if any(one.n_lost_signs for one in seen) else "no"
+    return f"{says}, ended: {', '.join(ended)}" if ended else says
 
 
 def _says_seen(seen: list[Seen], part: bytes) -> str:
     n_seen = sum(any(part in bytes.fromhex(path) for path in one.paths) for one in seen)
-    return "reported" if n_seen == len(seen) else "not reported" if not n_seen else f"{n_seen} of {len(seen)} times"
+    ended = "".join(sorted({f" (ended: {one.error})" for one in seen if one.error}))
+    return (
+        "reported" if n_seen == len(seen) else "not reported" if not n_seen else f"{n_seen} of {len(seen)} times"
+    ) + ended
 
 
 def _numbers(seen: dict[str, list[Seen]]) -> dict[str, list[list[int]]]:

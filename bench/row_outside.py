@@ -61,18 +61,25 @@ def _cpu_share(run: Run, running: Running) -> float:
     return (running.cpu_s() - before) / (took_ns / 1e9)
 
 
+def _first_passes(times: dict[str, Rounds], name: str) -> list[float]:
+    """Relative to nobody's steady state: the first pass under nobody depends on what ran before."""
+    return [first[name] / steady[_NOBODY] for first, steady in zip(times["first pass"], times["read"], strict=True)]
+
+
 def _table(names: list[str], times: dict[str, Rounds], cpu: dict[str, list[float]]) -> Table:
     table = Table(
         "a. Workload wholly outside the subtree, same filesystem: time relative to nobody, median (lowest-highest)",
         ["", "read, first pass", *_STEADY, "listener's CPU (read)"],
     )
     for name in names:
-        cells = [format_ratio(Spread.of(ratios(rounds, name, _NOBODY))) for rounds in times.values()]
+        cells = [format_ratio(Spread.of(ratios(times[what], name, _NOBODY))) for what in _STEADY]
+        cells.insert(0, format_ratio(Spread.of(_first_passes(times, name))))
         share = f"{Spread.of(cpu[name]).median:.0%}" if name in cpu else ""
         table.lines.append([name, *cells, share])
     base: Callable[[str], str] = lambda what: format_ns(Spread.of(r[_NOBODY] for r in times[what]).median)  # noqa: E731
     table.notes = [f"{what}: {does}; nobody: {base(what)}" for what, (_, does) in _STEADY.items()]
     table.notes += [
+        "first pass: reading right after the listener became ready; relative to nobody's steady state, as all are",
         "fanfp and plain fanotify ask for changes (fan.watch's default), -all for opens, reads and closes as well;",
         "inotifywait -r watches the inside only: it costs nothing outside, and pays in row b",
     ]

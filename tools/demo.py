@@ -48,7 +48,7 @@ class Totals:
     What was measured, over all rounds.
 
     :ivar seconds: time of each run of the workload: unwatched, watched, under a plain mark
-    :ivar n_from_outside: delivered events that concern no path below the subtree; there must be none
+    :ivar n_from_outside: delivered events that are decided and concern no path below the subtree; there must be none
     """
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"unwatched": [], "watched": [], "plain": []})
@@ -161,8 +161,9 @@ class Demo:
             while (events := group.read(timeout_s=_QUIET_S)) or process.poll() is None:
                 for event in events:
                     self.display.show(event)
-                    if not any(f"{path}/".startswith(inside) for path in (event.path, event.old_path)):
-                        self.totals.n_from_outside += 1
+                    paths = [f"{path}/" for path in (event.path, event.old_path) if path is not None]
+                    is_outside = bool(paths) and not any(path.startswith(inside) for path in paths)
+                    self.totals.n_from_outside += is_outside and not event.undecided
             self._finish(process, "watched")
             self.totals.engine = group.engine
             counters = group.counters
@@ -199,8 +200,8 @@ class Demo:
             if process.wait() != 0:
                 raise SystemExit("the workload failed; what it said is above")
         finally:
-            if process.poll() is None:
-                process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
@@ -330,6 +331,9 @@ def main() -> int:
     except Stopped:
         print("stopped; the loop filesystem is unmounted and removed", file=sys.stderr)
         return 130
+    except subprocess.CalledProcessError as exc:
+        print(f"cannot make the loop filesystem: {exc.cmd[0]} ended with status {exc.returncode}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

@@ -55,11 +55,10 @@ class Integer(Kind):
     size_bytes: ClassVar[int] = 8
 
     def check(self, name: str, value: Any) -> int:
-        if isinstance(value, str):
-            value = int(value) if value.lstrip("-").isdigit() else value
-        if not isinstance(value, int) or not self.minimum <= value <= self.maximum:
+        number = _integer(value)
+        if number is None or not self.minimum <= number <= self.maximum:
             raise InvalidArgument(f"argument {name!r} is {value!r}, not {self.describe()}")
-        return int(value)
+        return number
 
     def unpack(self, blob: bytes) -> int:
         return int(struct.unpack("<q", blob)[0])
@@ -108,10 +107,12 @@ class BytesList(Kind):
     max_bytes: int
 
     def check(self, name: str, value: Any) -> tuple[bytes, ...]:
-        items = [value] if isinstance(value, (str, bytes)) else list(value)
+        items = _items(value, (str, bytes))
+        if items is None or len(items) > self.max_items or not all(isinstance(item, (str, bytes)) for item in items):
+            raise InvalidArgument(f"argument {name!r} is not {self.describe()}: {value!r:.80}")
         normal = tuple(os.fsencode(item) for item in items)
-        if len(normal) > self.max_items or any(not item or len(item) > self.max_bytes for item in normal):
-            raise InvalidArgument(f"argument {name!r} is not {self.describe()}: {items!r:.80}")
+        if not all(0 < len(item) <= self.max_bytes for item in normal):
+            raise InvalidArgument(f"argument {name!r} is not {self.describe()}: {value!r:.80}")
         return normal
 
     @property
@@ -146,11 +147,11 @@ class IntegerSet(Kind):
     max_items: int
 
     def check(self, name: str, value: Any) -> frozenset[int]:
-        items = [value] if isinstance(value, (str, int)) else list(value)
-        normal = {int(item) for item in items if not isinstance(item, str) or item.isdigit()}
-        if len(items) > self.max_items or len(normal) < len(set(items)) or any(not 0 <= n < 1 << 32 for n in normal):
-            raise InvalidArgument(f"argument {name!r} is not {self.describe()}: {items!r:.80}")
-        return frozenset(normal)
+        items = _items(value, (str, int))
+        normal = {_integer(item) for item in items or ()}
+        if items is None or len(items) > self.max_items or not all(n is not None and 0 <= n < 1 << 32 for n in normal):
+            raise InvalidArgument(f"argument {name!r} is not {self.describe()}: {value!r:.80}")
+        return frozenset(n for n in normal if n is not None)
 
     @property
     def size_bytes(self) -> int:
@@ -180,9 +181,9 @@ class Roots(Kind):
     def check(self, name: str, value: Any) -> RootSet:
         if isinstance(value, RootSet):
             return value
-        items = [value] if isinstance(value, (str, bytes, int, os.PathLike)) else list(value)
-        if len(items) > self.max_items:
-            raise InvalidArgument(f"argument {name!r} is not {self.describe()}: {len(items)} given")
+        items = _items(value, (str, bytes, int, os.PathLike))
+        if items is None or len(items) > self.max_items:
+            raise InvalidArgument(f"argument {name!r} is not {self.describe()}: {value!r:.80}")
         return RootSet(items)
 
     @property
@@ -197,6 +198,23 @@ class Roots(Kind):
 
     def describe(self) -> str:
         return f"at most {self.max_items} paths or file descriptors"
+
+
+def _integer(value: Any) -> int | None:
+    """Return *value* as an integer; None when it is none."""
+    if isinstance(value, int):
+        return int(value)
+    try:
+        return int(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _items(value: Any, single: tuple[type, ...]) -> list[Any] | None:
+    """Return the items of a list argument, of which one may stand alone; None when it is no list."""
+    if isinstance(value, single):
+        return [value]
+    return list(value) if isinstance(value, Iterable) else None
 
 
 @dataclass(frozen=True, slots=True)

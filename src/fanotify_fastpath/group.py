@@ -1,6 +1,5 @@
 """Groups: one listener with its marks, its handlers and its queue. Closing it undoes everything."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
@@ -228,6 +227,8 @@ class Group:
             yield from batch
 
     async def __aiter__(self) -> AsyncIterator[Event]:
+        import asyncio  # here, because it is a quarter of the time that importing this package takes
+
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         fd = self.fileno()

@@ -5,6 +5,7 @@ A root is its filesystem and its file handle, so it stays the same root when it 
 a watched filesystem can be unmounted.
 """
 
+import contextlib
 import errno
 import itertools
 import os
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
+from fanotify_fastpath._uapi.mountinfo import read_mounts
 from fanotify_fastpath.errors import (
     FastpathError,
     InvalidArgument,
@@ -97,24 +99,28 @@ def _identify_fd(fd: int, path: bytes | None) -> Root:
         path = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
     fsid = filesystem_id(fd)
     if not any(fsid):
-        raise UnsupportedFilesystem(
-            f"cannot watch {os.fsdecode(path)!r}: its filesystem has no id, so events there cannot be told apart",
-            errno.ENODEV,
-            path,
-        )
+        reason = "has no id, so events there cannot be told apart"
+        raise UnsupportedFilesystem(_no_root(path, fd, reason), errno.ENODEV, path)
     try:
         handle, mount_id = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)
     except OSError as exc:
-        raise UnsupportedFilesystem(
-            f"cannot watch {os.fsdecode(path)!r}: its filesystem gives no file handles ({exc.strerror}); "
-            "for overlayfs mount it with index=on,nfs_export=on",
-            exc.errno,
-            path,
-        ) from None
+        reason = f"gives no file handles ({exc.strerror})"
+        raise UnsupportedFilesystem(_no_root(path, fd, reason), exc.errno, path) from None
     is_dir = stat.S_ISDIR(status.st_mode)
     parent_key = None if is_dir else _key_of(os.path.dirname(path))
     key = _superblock_id(fsid, handle) + handle
     return Root(key, path, status.st_dev, status.st_ino, is_dir, mount_id, parent_key)
+
+
+def _no_root(path: bytes, fd: int, reason: str) -> str:
+    """Say why there can be no root on the filesystem of *fd*, by its name, and what helps."""
+    fs_type = "?"
+    with contextlib.suppress(OSError, StopIteration), open(f"/proc/self/fdinfo/{fd}") as fdinfo:
+        mount_id = int(next(line for line in fdinfo if line.startswith("mnt_id:")).split()[1])
+        mount = read_mounts().get(mount_id)
+        fs_type = fs_type if mount is None else mount.fs_type
+    advice = "; mount it with index=on,nfs_export=on" if fs_type == "overlay" else "; choose a directory on another one"
+    return f"cannot watch {os.fsdecode(path)!r}: its filesystem ({fs_type}) {reason}{advice}"
 
 
 def _key_of(path: bytes) -> bytes | None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from fanotify_fastpath.errors import FastpathError
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.group import DEFAULT_MAX_QUEUED, EngineName, Group, Submounts
 from fanotify_fastpath.marks import Scope
@@ -78,13 +77,13 @@ def watch(
     """
     group = Group(engine=engine, submounts=submounts, include_self=include_self, max_queued=max_queued)
     try:
+        for name, arguments in handlers:
+            group.attach(name, **arguments)
         first, *others = paths or (".",)
         mark = group.mark(first, events | Mask.ONDIR, scope=Scope.SUBTREE, exclude=exclude)
         for path in others:
             group.add_root(path, mark)
-        for name, arguments in handlers:
-            group.attach(name, **arguments)
-    except FastpathError:
+    except BaseException:
         group.close()
         raise
     return Watch(group)

@@ -65,6 +65,9 @@ class Running:
         timer.start()
         self.ready_line: bytes = self.process.stderr.readline()
         timer.cancel()
+        if not self.ready_line.startswith((b"watching ", b"guarding ")):
+            self.__exit__(None, None, None)
+            raise AssertionError(f"it did not begin, it said {self.ready_line!r}")
 
     def line(self) -> bytes:
         """The next line of output."""

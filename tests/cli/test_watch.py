@@ -54,6 +54,15 @@ def test_a_signal_while_it_cannot_write_waits_for_the_reader(tree: Path) -> None
     assert len(names(out)) == 1000
 
 
+def test_a_signal_that_comes_twice_is_one(tree: Path) -> None:
+    for _ in range(5):
+        with Running("watch", tree, "--stats") as fanfp:
+            fanfp.process.send_signal(signal.SIGTERM)
+            fanfp.process.send_signal(signal.SIGINT)
+            code, _, err = fanfp.end()
+        assert (code, err.count(b"\n")) == (0, 1)
+
+
 def test_a_second_signal_ends_it_at_once(tree: Path) -> None:
     with Running("watch", tree, "--json", "-e", "create") as fanfp:
         touch(*(tree / str(n) for n in range(1000)))

@@ -65,9 +65,12 @@ class Program:
         return self._stderr.read_text(errors="surrogateescape")
 
     def end(self) -> None:
-        """End it if it runs; it must end well, and have said nothing on standard error."""
-        if self.is_running:
-            self._process.send_signal(signal.SIGTERM)
+        """End it; see :meth:`finish`."""
+        self._process.send_signal(signal.SIGTERM)
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait for its end; it must end well, and have said nothing on standard error."""
         status = self._process.wait(DEADLINE_S)
         assert (status, self.errors) == (0, ""), f"status {status}, errors: {self.errors}"
 

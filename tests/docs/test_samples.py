@@ -47,7 +47,7 @@ def test_watch_prints_changes_and_ends_with_its_root(filesystem: Filesystem, tmp
         path.unlink()
         root.rmdir()
         program.poke(lambda: None, lambda output: f"root_gone {root}\n" in output)
-        program.end()
+        program.finish()
 
 
 def test_awatch_tells_crossings(filesystem: Filesystem, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_awatch_tells_crossings(filesystem: Filesystem, tmp_path: Path) -> None:
 
     with sample("awatch", tmp_path, str(inside), "2") as program:
         output = program.poke(move, lambda output: "time is up" in output)
-        program.end()
+        program.finish()
     assert f"{outside}/note -> {inside}/note (crossing: in)\n" in output
 
 

@@ -155,15 +155,14 @@ def move_outer(plan: Plan, mine: list[int], seed: int) -> int:
     return n_moves
 
 
-def move_inner(plan: Plan, seed: int) -> int:
+def move_inner(plan: Plan, links: str, seed: int) -> int:
     """
     Rename inner directories from one outer one to another until stopped. Returns the number of moves.
 
     While it moves, the word names the old outer directory with an odd number: an event then is ambiguous.
     """
     words, rng, n_moves = Words(plan), random.Random(seed), 0
-    fds = [os.open(plan.outer_path(n, 0), os.O_PATH | os.O_DIRECTORY) for n in range(plan.n_outer)]
-    words.words[STOP] += 0
+    fds = open_links(f"{links}/outer")
     while not words.is_stopped:
         n, target = rng.randrange(plan.n_inner), rng.randrange(plan.n_outer)
         word, _ = words.place(n)
@@ -180,15 +179,14 @@ def move_inner(plan: Plan, seed: int) -> int:
     return n_moves
 
 
-def write_files(plan: Plan, inner_fds_from: str, who: int, n_operations: int, seed: int) -> tuple[list[Made], int]:
+def write_files(plan: Plan, links: str, who: int, n_operations: int, seed: int) -> tuple[list[Made], int]:
     """
     Make chains of directories and files in the inner directories, and remove some again.
 
-    :param inner_fds_from: a directory with links ``/proc/<pid>/fd`` that lead to the inner directories
     :return: the files made, and the number of operations done
     """
     words, rng = Words(plan), random.Random(seed)
-    fds = [os.open(f"{inner_fds_from}/{fd}", os.O_RDONLY | os.O_DIRECTORY) for fd in sorted(os.listdir(inner_fds_from))]
+    fds = open_links(f"{links}/inner")
     made: list[Made] = []
     n_done = 0
     while n_done < n_operations:
@@ -236,14 +234,26 @@ def _create(words: Words, fd: int, inner: int, below: str, name: str, made: list
     return name
 
 
-def hold_open(paths: list[str], directory: str) -> list[int]:
-    """Open directories, and make links to them by which other processes find them wherever they go."""
-    os.mkdir(directory)
+def hold_open(plan: Plan, links: str) -> list[int]:
+    """
+    Open the directories before they travel, and make links by which other processes find them wherever they are.
+
+    :param links: a new directory for the links
+    """
+    outer = [plan.outer_path(n, 0) for n in range(plan.n_outer)]
+    inner = [f"{outer[n % plan.n_outer]}/inner{n}-0" for n in range(plan.n_inner)]
     fds = []
-    for n, path in enumerate(paths):
-        fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY))
-        os.symlink(f"/proc/{os.getpid()}/fd/{fds[-1]}", f"{directory}/{n:04d}")
+    for kind, paths in (("outer", outer), ("inner", inner)):
+        os.makedirs(f"{links}/{kind}")
+        for n, path in enumerate(paths):
+            fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY))
+            os.symlink(f"/proc/{os.getpid()}/fd/{fds[-1]}", f"{links}/{kind}/{n:04d}")
     return fds
+
+
+def open_links(directory: str) -> list[int]:
+    """Open what :func:`hold_open` holds open, in order."""
+    return [os.open(f"{directory}/{name}", os.O_RDONLY | os.O_DIRECTORY) for name in sorted(os.listdir(directory))]
 
 
 def make_chains(top: str, who: int, n_chains: int) -> None:

@@ -58,7 +58,7 @@ def play(ears: Ears, plan: Plan, links: str, n_operations: int, seed: int) -> tu
         half = plan.n_outer // 2
         movers[0].start(storm.move_outer, plan, list(range(half)), seed)
         movers[1].start(storm.move_outer, plan, list(range(half, plan.n_outer)), seed + 1)
-        movers[2].start(storm.move_inner, plan, seed + 2)
+        movers[2].start(storm.move_inner, plan, links, seed + 2)
         for n, writer in enumerate(writers):
             writer.start(storm.write_files, plan, links, n, n_operations // N_WRITERS, seed + 10 + n)
         results: list[tuple[list[Made], int]] = []
@@ -122,8 +122,7 @@ def storm_on(stage: Stage, n_operations: int, seed: int) -> Tally:
     plan = Plan(str(stage.top / "words"), str(root), str(outside))
     storm.prepare(plan)
     links = str(stage.top / "links")
-    inner = [f"{plan.outer_path(n % plan.n_outer, 0)}/inner{n}-0" for n in range(plan.n_inner)]
-    fds = storm.hold_open(inner, links)
+    fds = storm.hold_open(plan, links)
     ears = stage.watch(root, Mask.CREATE | Mask.RENAME)
     try:
         made, heard, n_done = play(ears, plan, links, n_operations, seed)

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        with Interruptible():
+        with Interruptible(is_program=argv is None):
             code = _run(arguments)
             if sys.stdout is not None:
                 sys.stdout.flush()

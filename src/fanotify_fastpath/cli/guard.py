@@ -1,17 +1,15 @@
 """``fanfp guard``."""
 
 import argparse
-import importlib
 import os
-from typing import Any
 
 from fanotify_fastpath.cli.exits import UsageError, say
 from fanotify_fastpath.cli.output import Output
 from fanotify_fastpath.cli.session import make_writer, run_stream, show_paths
 from fanotify_fastpath.cli.signals import Stop
 from fanotify_fastpath.cli.watch import is_over, stats
-from fanotify_fastpath.errors import UnsupportedFeature
-from fanotify_fastpath.group import Group
+from fanotify_fastpath.errors import PathNotFound
+from fanotify_fastpath.guard import guard
 from fanotify_fastpath.mask import Mask
 
 _DENIED = {"open": Mask.OPEN_PERM, "exec": Mask.OPEN_EXEC_PERM, "access": Mask.ACCESS_PERM}
@@ -23,29 +21,22 @@ def run(options: argparse.Namespace) -> int:
     writer = make_writer(options, output)
     deny = parse_deny(options.deny)
     uids = [parse_uid(text) for text in split_lists(options.allow_uid)]
-    guarding = _make_guard()(
+    guarding = guard(
         *[os.fsencode(path) for path in options.paths],
         deny=deny,
         allow_uids=uids,
-        allow_exes=[os.fsencode(os.path.abspath(path)) for path in options.allow_exe],
-        exclude=options.exclude,
+        allow_exes=[executable(path) for path in options.allow_exe],
+        exclude=[os.fsencode(path) for path in options.exclude],
         on_timeout=options.on_timeout,
     )
     with guarding:
-        group: Group = guarding.group
+        group = guarding.group
         with Stop() as stop:
             say(f"guarding {show_paths(options.paths)} (deny {','.join(split_lists(options.deny))})")
             code = run_stream(options, group, writer, output, stop, lambda events: is_over(group, events))
         if options.stats:
             say(stats(group))
     return code
-
-
-def _make_guard() -> Any:
-    try:
-        return importlib.import_module("fanotify_fastpath.guard").guard
-    except ModuleNotFoundError:
-        raise UnsupportedFeature("cannot guard: this version has no permission events; 'fanfp watch' works") from None
 
 
 def split_lists(texts: list[str]) -> list[str]:
@@ -81,3 +72,14 @@ def parse_uid(text: str) -> int:
         return pwd.getpwnam(text).pw_uid
     except (KeyError, ValueError):
         raise UsageError(f"no user is named {text!r} in --allow-uid; give a name or a number") from None
+
+
+def executable(path: str) -> bytes:
+    """
+    Check one ``--allow-exe``: a misspelt one would be an exception for nobody.
+
+    :raises PathNotFound: there is no such file
+    """
+    if not os.path.isfile(path):
+        raise PathNotFound(f"cannot except {path!r}: no such executable; check the spelling", path=path)
+    return os.fsencode(os.path.abspath(path))

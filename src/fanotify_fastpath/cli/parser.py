@@ -97,6 +97,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     :raises SystemExit: help or version was asked for
     """
     options = make_parser().parse_args(arguments)
+    if "" in [*getattr(options, "paths", []), *getattr(options, "exclude", [])]:
+        # os.path takes it for the current directory; an unset variable of a script must not.
+        raise UsageError("a PATH is empty; write . for the current directory")
     if options.command in ("watch", "guard"):
         _check_output(options)
     return options
@@ -205,7 +208,7 @@ def _add_output(parser: Parser) -> None:
     group.add_argument(
         "--batch",
         action="store_true",
-        help="print what happens together together: a JSON array, or lines and an empty line",
+        help="print together what happens together: a JSON array, or lines and an empty line",
     )
     group.add_argument(
         "--quiet-ms", type=number(1), metavar="MS", help="a batch ends when nothing came for so long (default: 50)"

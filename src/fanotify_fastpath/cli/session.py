@@ -56,6 +56,8 @@ def limits(options: argparse.Namespace) -> Limits:
         timeout_s=options.timeout,
         quiet_s=quiet_ms / 1000 if options.batch else None,
         max_wait_s=(options.max_wait_ms or 1000) / 1000,
+        # What a guard denied is on its way through two processes.
+        settle_s=0.1 if options.command == "guard" else 0.0,
     )
 
 

@@ -36,7 +36,22 @@ class _Handlers:
 
 
 class Interruptible(_Handlers):
-    """A signal raises :exc:`Interrupted`, wherever the program is."""
+    """
+    A signal raises :exc:`Interrupted`, wherever the program is.
+
+    :param is_program: nothing comes after this but the end of the process; signals are ignored then, so that one that
+        comes twice does not spoil the exit code
+    """
+
+    def __init__(self, *, is_program: bool = False) -> None:
+        self._is_program = is_program
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._is_program:
+            self._old = [(number, signal.SIG_IGN) for number, _ in self._old]
+        super().__exit__(kind, value, traceback)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         raise Interrupted
@@ -61,7 +76,9 @@ class Stop(_Handlers):
     ) -> None:
         if self._old:
             signal.set_wakeup_fd(self._old_wakeup)
-        super().__exit__(kind, value, traceback)
+        if not self.is_requested:
+            super().__exit__(kind, value, traceback)
+        # Else the same request, sent twice, must not disturb the tidying up; whoever had handlers before puts his back.
         os.close(self._read_fd)
         os.close(self._write_fd)
 

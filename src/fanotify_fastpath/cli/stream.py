@@ -44,12 +44,14 @@ class Limits:
     :ivar timeout_s: seconds after which it ends
     :ivar quiet_s: a batch ends when nothing came for so long; None: no batches, every event at once
     :ivar max_wait_s: a batch ends so long after its first event at the latest
+    :ivar settle_s: after a signal, the source is empty when nothing came for so long
     """
 
     count: int | None = None
     timeout_s: float | None = None
     quiet_s: float | None = None
     max_wait_s: float = 1.0
+    settle_s: float = 0.0
 
 
 class Stream:
@@ -155,7 +157,7 @@ class Stream:
         drained: list[Event] = []
         end = time.monotonic() + _DRAIN_S
         while (room := self._room(n_taken + len(drained))) > 0:
-            events = self._source.read(room, 0)
+            events = self._source.read(room, self._limits.settle_s)
             if not events:
                 break
             drained += events

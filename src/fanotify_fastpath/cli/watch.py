@@ -66,7 +66,7 @@ def add_marks(group: Group, options: argparse.Namespace, mask: Mask) -> None:
         for path in paths:
             group.mark(path, mask | flags, scope=scope)
         return
-    mark = group.mark(paths[0], mask | Mask.ONDIR, scope=scope, exclude=options.exclude)
+    mark = group.mark(paths[0], mask | Mask.ONDIR, scope=scope, exclude=[os.fsencode(path) for path in options.exclude])
     for path in paths[1:]:
         group.add_root(path, mark)
 

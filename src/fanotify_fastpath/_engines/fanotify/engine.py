@@ -265,9 +265,10 @@ class FanotifyEngine:
                 if self._failure is not None:
                     raise self._failure
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not self._epoll.poll(left) and deadline is not None and time.monotonic() >= deadline:
+                if self._epoll.poll(left):
+                    self._pump()
+                if deadline is not None and time.monotonic() >= deadline:
                     break
-                self._pump()
             return self._take(max_events)
         finally:
             self._leave()

@@ -1,8 +1,8 @@
 """
 The second thread of a group: it reads for a user who is slow, and watches the mounts.
 
-While the user waits for events, the user's own thread reads, so that nothing lies between an event and its user. When the
-user goes away to handle events, a timer is started; if it is still away when that expires, this thread reads in its
+While the user waits for events, the user's own thread reads, so that nothing lies between an event and its user. When
+the user goes away to handle events, a timer is started; if it is still away when that expires, this thread reads in its
 place until it is back. So a slow user keeps the kernel neither from being told what to drop nor from being heard.
 """
 

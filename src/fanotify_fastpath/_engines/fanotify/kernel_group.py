@@ -135,7 +135,7 @@ def _init_error(exc: OSError) -> Exception:
         return NotPermitted("cannot make a fanotify group: not permitted here (a sandbox or seccomp filter?)")
     if exc.errno in (errno.EINVAL, errno.ENOSYS):
         return UnsupportedFeature(
-            "cannot make a fanotify group: this kernel does not report target handles; Linux 5.17 is the first to do so",
+            "cannot make a fanotify group: this kernel reports no target handles; Linux 5.17 is the first to do so",
             errno.EOPNOTSUPP,
         )
     return KernelRefused(f"cannot make a fanotify group: {exc.strerror}", exc.errno)

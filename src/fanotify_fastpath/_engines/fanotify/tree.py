@@ -170,7 +170,7 @@ class Tree:
 
     def is_point(self, key: bytes | None) -> bool:
         """Tell whether that object is a root or an exception of some set."""
-        for roots in self._sets:  # asked for every event: a generator would cost twice as much
+        for roots in self._sets:  # noqa: SIM110 (asked for every event: a generator would cost twice as much)
             if key in roots.points:
                 return True
         return False

@@ -25,6 +25,7 @@ from fanotify_fastpath._engines.fanotify.permission.kernel import AskingGroup, Q
 from fanotify_fastpath._engines.fanotify.permission.marking import Marking
 from fanotify_fastpath._engines.fanotify.permission.protocol import Message, Unpacker, pack
 from fanotify_fastpath._engines.fanotify.permission.rules import Outcome, Rules
+from fanotify_fastpath._engines.fanotify.permission.terrain import Terrain
 from fanotify_fastpath.errors import FastpathError
 
 _INIT_TGID = 1
@@ -54,8 +55,9 @@ class Guardian:
         self._switch = DeadMan()
         self._filesystems = Filesystems()
         self._structure = StructureGroup()
-        self._judge = Judge(self._filesystems, self._structure)
         self._marking = Marking(self._filesystems, self._structure)
+        self._terrain = Terrain(self._filesystems, self._structure, self._marking)
+        self._judge = Judge(self._filesystems, self._terrain)
         self._asks = Asks(timeout_s, allow_late, self._tell)
         self._unpacker = Unpacker()
         self._outgoing: deque[bytes] = deque()
@@ -134,6 +136,9 @@ class Guardian:
             group.answer(question.fd, self._asks.allow_late)
             return
         outcome = decision.outcome
+        if outcome is Outcome.UNDECIDED:
+            outcome = Outcome.DELIVER if self._asks.allow_late else Outcome.DENY
+            decision.is_reported = True
         if outcome in (Outcome.DENY, Outcome.ASK) and subject.is_kernel_thread:
             outcome = Outcome.ALLOW
         if outcome is Outcome.ASK:
@@ -144,16 +149,15 @@ class Guardian:
         group.answer(question.fd, outcome is not Outcome.DENY, decision.code)
 
     def _drain_structure(self) -> None:
-        if self._judge.drain_structure():
-            self._marking.forget()
-        while self._judge.gone:
-            self._tell(("gone", self._judge.gone.pop()))
+        self._terrain.drain()
+        while self._terrain.gone:
+            self._tell(("gone", self._terrain.gone.pop()))
 
     def _mounts_changed(self) -> None:
         for filesystem in self._filesystems.unmounted():
             self._tell(("unmounted", filesystem.fsid, filesystem.path))
             self._filesystems.drop(filesystem)
-            self._judge.forget()
+            self._terrain.forget()
 
     # --- the user's process ---
 
@@ -190,8 +194,7 @@ class Guardian:
             return error
         self._counts_at = 0.0
         self._tell_counts()
-        self._judge.use(rules)
-        self._marking.forget()
+        self._terrain.use(rules)
         for group in self._marking.groups:
             self._poll.register(group.fd, select.POLLIN)
         return None
@@ -201,7 +204,7 @@ class Guardian:
         if now - self._counts_at < _COUNTS_EVERY_S:
             return
         self._counts_at = now
-        counts = self._judge.rules.take_counts()
+        counts = self._terrain.rules.take_counts()
         if counts:
             self._tell(("counts", counts), is_event=False)
 

@@ -6,15 +6,18 @@ import os
 from dataclasses import dataclass, field
 
 from fanotify_fastpath._uapi import syscalls
-from fanotify_fastpath._uapi.constants import AT_FDCWD, NOFD, InitFlag, MarkFlag
+from fanotify_fastpath._uapi.constants import AT_FDCWD, NOFD, InfoType, InitFlag, MarkFlag
 from fanotify_fastpath._uapi.records import FSID_BYTES, MalformedRecord, walk
 from fanotify_fastpath._uapi.responses import encode_response
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 
 _READ_BYTES = 4096
 _COMMON = InitFlag.CLOEXEC | InitFlag.NONBLOCK | InitFlag.UNLIMITED_QUEUE | InitFlag.UNLIMITED_MARKS
-_REMEMBER = MarkFlag.ADD | MarkFlag.IGNORE_SURV | MarkFlag.EVICTABLE | MarkFlag.ONLYDIR
+_REMEMBER = MarkFlag.ADD | MarkFlag.IGNORE_SURV | MarkFlag.EVICTABLE
+#: of interest when they concern directories
 _STRUCTURE = Mask.RENAME | Mask.DELETE
+#: of interest when they concern other objects, which may be remembered and come to where they should not be
+_ARRIVALS = Mask.MOVED_TO | Mask.CREATE
 _FILE_CHANGES = Mask.ATTRIB | Mask.MOVE_SELF | Mask.DELETE_SELF
 #: errors of taking a mark off that mean that it is gone already
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ESTALE, errno.ENOTDIR, errno.EINVAL)
@@ -56,11 +59,23 @@ class AskingGroup:
             if exc.errno not in _GONE:
                 raise
 
-    def remember(self, dir_fd: int, mask: int) -> None:
-        """Have the kernel not ask about what lies in a directory; it forgets that when memory is short."""
+    def remember(self, target: int, mask: int) -> None:
+        """Have the kernel not ask about one object, given by an open descriptor; it forgets that when memory is short."""
         with contextlib.suppress(OSError):
-            syscalls.fanotify_mark(self.fd, _REMEMBER, mask, dir_fd, b".")
+            syscalls.fanotify_mark(self.fd, _REMEMBER, mask, target)
             self._has_memory = True
+
+    def remember_directory(self, dir_fd: int, mask: int) -> None:
+        """Have the kernel not ask about what lies in a directory."""
+        with contextlib.suppress(OSError):
+            syscalls.fanotify_mark(self.fd, _REMEMBER | MarkFlag.ONLYDIR, mask | Mask.EVENT_ON_CHILD, dir_fd, b".")
+            self._has_memory = True
+
+    def forget_object(self, fd: int, mask: int) -> None:
+        """Have the kernel ask about an object again; ``O_PATH`` will do."""
+        flags = MarkFlag.REMOVE | MarkFlag.IGNORE_SURV
+        with contextlib.suppress(OSError):
+            syscalls.fanotify_mark(self.fd, flags, mask, AT_FDCWD, b"/proc/self/fd/%d" % fd)
 
     def forget(self) -> None:
         """Take all back that was remembered."""
@@ -108,11 +123,13 @@ class Change:
 
     :ivar mask: what happened; ``Q_OVERFLOW``: not known what
     :ivar key: identity of the object
-    :ivar old: identity of the directory that it was in
-    :ivar new: identity of the directory that it is in now
+    :ivar is_dir: it is a directory
+    :ivar old: identity of the directory that it was in; or that it is in, if that is the only one
+    :ivar new: for a rename: identity of the directory that it is in now
     """
 
     mask: int
+    is_dir: bool = False
     key: bytes | None = None
     old: bytes | None = None
     new: bytes | None = None
@@ -120,29 +137,44 @@ class Change:
 
 @dataclass(slots=True)
 class StructureGroup:
-    """A group that is told of every directory that is moved or removed, and of what happens to roots that are files."""
+    """A group that is told what moves: directories, objects that arrive in a directory, roots that are files."""
 
     fd: int = field(
         default_factory=lambda: syscalls.fanotify_init(_COMMON | InitFlag.REPORT_DFID_NAME_TARGET),
     )
+    has_memory: bool = False
 
     def follow(self, filesystem_fd: int) -> None:
-        """Begin to follow the directories of a filesystem."""
-        syscalls.fanotify_mark(self.fd, MarkFlag.ADD | MarkFlag.FILESYSTEM, _STRUCTURE | Mask.ONDIR, filesystem_fd)
-        # An ignore mark without ONDIR ignores what is no directory: of files' renames there are many.
+        """Begin to follow what moves on a filesystem."""
+        wanted = _STRUCTURE | _ARRIVALS | Mask.ONDIR
+        syscalls.fanotify_mark(self.fd, MarkFlag.ADD | MarkFlag.FILESYSTEM, wanted, filesystem_fd)
+        # An ignore mark without ONDIR ignores what is no directory: of files' renames and removals there are many.
         ignore = MarkFlag.ADD | MarkFlag.FILESYSTEM | MarkFlag.IGNORE_SURV
         syscalls.fanotify_mark(self.fd, ignore, _STRUCTURE, filesystem_fd)
+
+    def ignore_arrivals(self, dir_fd: int) -> None:
+        """What is made or moved into this directory is of no concern."""
+        with contextlib.suppress(OSError):
+            syscalls.fanotify_mark(self.fd, _REMEMBER | MarkFlag.ONLYDIR, _ARRIVALS | Mask.ONDIR, dir_fd, b".")
+            self.has_memory = True
+
+    def forget(self) -> None:
+        """Take all inode marks off: those of :meth:`ignore_arrivals` and of :meth:`follow_file`."""
+        if self.has_memory:
+            syscalls.fanotify_mark(self.fd, MarkFlag.FLUSH, 0)
+            self.has_memory = False
 
     def follow_file(self, fd: int) -> None:
         """Begin to follow one file: its names, and its end."""
         with contextlib.suppress(OSError):
             syscalls.fanotify_mark(self.fd, MarkFlag.ADD, _FILE_CHANGES, AT_FDCWD, b"/proc/self/fd/%d" % fd)
+            self.has_memory = True
 
     def unfollow(self, filesystem_fd: int) -> None:
         """Stop following a filesystem."""
         with contextlib.suppress(OSError):
             flags = MarkFlag.REMOVE | MarkFlag.FILESYSTEM
-            syscalls.fanotify_mark(self.fd, flags, _STRUCTURE | Mask.ONDIR, filesystem_fd)
+            syscalls.fanotify_mark(self.fd, flags, _STRUCTURE | _ARRIVALS | Mask.ONDIR, filesystem_fd)
             syscalls.fanotify_mark(self.fd, flags | MarkFlag.IGNORE_SURV, _STRUCTURE, filesystem_fd)
 
     def read(self) -> list[Change]:
@@ -166,15 +198,15 @@ class StructureGroup:
 
 
 def _change(buffer: bytes, mask: int, infos: list[tuple[int, int, int]]) -> Change:
-    change = Change(mask & ~int(EVENT_FLAGS))
+    change = Change(mask & ~int(EVENT_FLAGS), bool(mask & Mask.ONDIR))
     for info_type, start, _ in infos:
         handle_at = start + FSID_BYTES
         end = handle_at + 8 + int.from_bytes(buffer[handle_at : handle_at + 4], "little")
         key = buffer[start:end]
-        if info_type == 1:
+        if info_type == InfoType.FID:
             change.key = key
-        elif info_type in (2, 3, 10):
-            change.old = key
-        elif info_type == 12:
+        elif info_type == InfoType.NEW_DFID_NAME:
             change.new = key
+        else:
+            change.old = key
     return change

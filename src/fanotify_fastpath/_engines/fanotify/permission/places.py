@@ -8,6 +8,8 @@ file) is noticed. Where it leads nowhere, the kernel is asked for the directory 
 
 import contextlib
 import os
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fanotify_fastpath._engines.fanotify.permission.filesystems import Filesystem
@@ -16,6 +18,16 @@ from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_HANDLE_CONNECTAB
 
 _DELETED = b" (deleted)"
 _TRIES = 3
+_HEADER = struct.Struct("=Ii")
+# File handles that hold the parent too: least bytes, type without the parent, and how to take the parent out. ext4, xfs and
+# others (fs/libfs.c: inode, generation, then those of the parent), xfs with 64-bit inodes (fs/xfs/xfs_export.h), btrfs
+# (fs/btrfs/export.h; 0x4f adds the parent's tree).
+_WITH_PARENT: dict[int, tuple[int, int, Callable[[bytes], bytes]]] = {
+    0x02: (16, 0x01, lambda data: data[8:16]),
+    0x82: (24, 0x81, lambda data: data[12:24]),
+    0x4E: (32, 0x4D, lambda data: data[20:28] + data[8:16] + data[28:32]),
+    0x4F: (40, 0x4D, lambda data: data[20:28] + data[32:40] + data[28:32]),
+}
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -59,6 +71,9 @@ def locate(fd: int, status: os.stat_result, is_dir: bool, filesystem: Filesystem
             return Place(path, _handle_of_directory(os.path.dirname(path), None, mount_id), handle)
     if is_dir:
         return Place(None, handle, handle)
+    directory = _directory_in_handle(fd)
+    if directory is not None:
+        return Place(path, directory, handle)
     inner = _path_inside(fd, filesystem)
     if inner is None:
         return Place(path, None, handle)
@@ -98,6 +113,20 @@ def _handle_of_directory(path: bytes, top: int | None, mount_id: int | None) -> 
         if mount_id in (None, found):
             return handle
     return None
+
+
+def _directory_in_handle(fd: int) -> bytes | None:
+    """Return the handle of an object's directory out of a handle that names both, where its form is known."""
+    try:
+        both, _ = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH | AT_HANDLE_CONNECTABLE)
+    except OSError:  # before Linux 6.13, or a filesystem that cannot
+        return None
+    handle_type = struct.unpack_from("=i", both, 4)[0] & 0xFFFF
+    if handle_type not in _WITH_PARENT or len(both) < _HEADER.size + _WITH_PARENT[handle_type][0]:
+        return None
+    _, alone_type, take = _WITH_PARENT[handle_type]
+    alone = take(both[_HEADER.size :])
+    return _HEADER.pack(len(alone), alone_type) + alone
 
 
 def _path_inside(fd: int, filesystem: Filesystem) -> bytes | None:

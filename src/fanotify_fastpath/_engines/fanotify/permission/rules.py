@@ -38,6 +38,8 @@ class Outcome(enum.Enum):
     ASK = enum.auto()
     #: allow, and tell the user
     DELIVER = enum.auto()
+    #: it cannot be told whether the object is inside: answer as if the time were up
+    UNDECIDED = enum.auto()
 
 
 @dataclass(slots=True)
@@ -150,6 +152,10 @@ class Rules:
             if covers:
                 wanted |= mark.types
         return wanted
+
+    def is_surely_wanted(self, fsid: bytes) -> bool:
+        """Tell whether a mark covers the whole filesystem, so that an object of it is wanted wherever it lies."""
+        return any(m.scope is Scope.FILESYSTEM and m.target[0][:FSID_BYTES] == fsid for m in self._trees)
 
     def judge(self, event: HandlerEvent) -> Decision:
         """Let the chain decide."""
