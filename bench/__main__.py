@@ -28,6 +28,9 @@ ROWS: dict[str, Callable[[Run], list[Table]]] = {
     "names": row_notes.names,
 }
 
+#: load average from which on figures are not to be trusted
+_BUSY = 0.5
+
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -50,6 +53,8 @@ def _print_head(all_conditions: dict[str, Condition]) -> None:
     for name, condition in all_conditions.items():
         if name != "nobody":
             print(f"  {name}: {condition.version or 'not installed, left out'}")
+    if os.getloadavg()[0] > _BUSY:
+        print(f"  the machine is busy (load above {_BUSY}): times are disturbed")
     print(flush=True)
 
 

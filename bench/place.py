@@ -17,6 +17,14 @@ _SHM = "/dev/shm"
 
 
 @dataclass(frozen=True, slots=True)
+class Took:
+    """What one operation of a workload took, by the workload's own clocks."""
+
+    ns: float
+    cpu_ns: float
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """
     The benchmark's own filesystem and programs.
@@ -43,12 +51,8 @@ class Place:
         """Path of the plain fanotify listener in C."""
         return f"{self.work}/listener"
 
-    def workload(self, what: str, top: str, *numbers: int) -> tuple[int, int]:
-        """
-        Run a workload and wait for it.
-
-        :return: nanoseconds that it took by its own clock, and operations
-        """
+    def workload(self, what: str, top: str, *numbers: int) -> Took:
+        """Run a workload and wait for it."""
         arguments = [f"{self.work}/workload", what, top, *map(str, numbers)]
         output = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
         return parse_workload(output)
@@ -59,14 +63,14 @@ class Place:
         _mount(f"{self.work}/image", self.mount)
 
 
-def parse_workload(output: str) -> tuple[int, int]:
+def parse_workload(output: str) -> Took:
     """
-    Read what the workload printed: nanoseconds and operations.
+    Read what the workload printed.
 
     :raises ValueError: it is something else
     """
-    took_ns, n_operations = output.split()
-    return int(took_ns), int(n_operations)
+    took_ns, cpu_ns, n_operations = map(int, output.split())
+    return Took(took_ns / max(n_operations, 1), cpu_ns / max(n_operations, 1))
 
 
 @contextlib.contextmanager

@@ -11,51 +11,45 @@ _NAMES = [
     "fsnotifywait -S", "fatrace",
 ]  # fmt: skip
 _PEER = "watchdog"
+_HEADER = [
+    "", "creations reported", "removals", "says it lost", "per file", "relative to nobody", "workload's CPU time, relative",
+    "listener's CPU",
+]  # fmt: skip
+
+Rounds = list[dict[str, float]]
 
 
 def inside(run: Run) -> list[Table]:
     """Measure the workload, and count what the listener saw when it has nothing left to do."""
-    times: list[dict[str, float]] = [{} for _ in range(run.n_rounds)]
+    times: Rounds = [{} for _ in range(run.n_rounds)]
+    work_cpu: Rounds = [{} for _ in range(run.n_rounds)]
     seen: dict[str, list[Seen]] = {}
     cpu: dict[str, list[float]] = {}
     for number, condition in run.interleaved(_NAMES):
         with condition.start(run.place, run.place.inside, "count") as running:
-            took_ns, n_operations = run.place.workload("files", run.place.inside, _N_FILES)
-            times[number][condition.name] = took_ns / n_operations
+            took = run.place.workload("files", run.place.inside, _N_FILES)
+            times[number][condition.name], work_cpu[number][condition.name] = took.ns, took.cpu_ns
             if running is not None:
                 running.settle()
                 cpu.setdefault(condition.name, []).append(running.cpu_s())
                 seen.setdefault(condition.name, []).append(running.take())
-    return [_table(run.present(_NAMES), times, seen, cpu)]
+    return [_table(run.present(_NAMES), times, work_cpu, seen, cpu)]
 
 
 def _table(
-    names: list[str], times: list[dict[str, float]], seen: dict[str, list[Seen]], cpu: dict[str, list[float]]
+    names: list[str], times: Rounds, work_cpu: Rounds, seen: dict[str, list[Seen]], cpu: dict[str, list[float]]
 ) -> Table:
-    table = Table(
-        f"c. {_N_FILES:,} x create + write + close + unlink inside the subtree, medians",
-        [
-            "",
-            "creations reported",
-            "removals reported",
-            "says it lost",
-            "per file",
-            "relative to nobody",
-            "listener's CPU",
-        ],
-    )
+    table = Table(f"c. {_N_FILES:,} x create + write + close + unlink inside the subtree, medians", _HEADER)
     for name in names:
         per_file = format_ns(Spread.of(one[name] for one in times).median)
-        ratio = format_ratio(Spread.of(ratios(times, name, "nobody")))
+        relative = [format_ratio(Spread.of(ratios(rounds, name, "nobody"))) for rounds in (times, work_cpu)]
         if name not in seen:
-            table.lines.append([name, "", "", "", per_file, ratio, ""])
+            table.lines.append([name, "", "", "", per_file, *relative, ""])
             continue
-        created, deleted = (
-            Spread.of(getattr(one, what) for one in seen[name]).median for what in ("n_created", "n_deleted")
-        )
+        counts = [Spread.of(getattr(one, what) for one in seen[name]).median for what in ("n_created", "n_deleted")]
         says = "yes" if all(one.n_lost_signs for one in seen[name]) else "no"
         cpu_s = f"{Spread.of(cpu[name]).median:.1f} s"
-        table.lines.append([name, f"{created:,.0f}", f"{deleted:,.0f}", says, per_file, ratio, cpu_s])
+        table.lines.append([name, *(f"{count:,.0f}" for count in counts), says, per_file, *relative, cpu_s])
     lowest = min(one.n_created for one in seen["fanfp"])
     table.targets.append(Target("fanfp: no creation lost in any round", f"{lowest:,} reported", lowest == _N_FILES))
     if _PEER in seen:
@@ -68,6 +62,7 @@ def _table(
     ]
     table.figures = {
         "ns_per_file": times,
+        "workload_cpu_ns_per_file": work_cpu,
         "cpu_s": cpu,
         "n_created": {name: [one.n_created for one in all_seen] for name, all_seen in seen.items()},
         "n_deleted": {name: [one.n_deleted for one in all_seen] for name, all_seen in seen.items()},

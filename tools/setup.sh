@@ -78,6 +78,7 @@ can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >/dev/null </dev/null; }
 
+# shellcheck disable=SC2086  # lists of words
 install_packages() {
     needed=$1 optional=$2
     [ -n "$needed$optional" ] || return 0

@@ -27,12 +27,12 @@ SHORT_S = 1.0
 NOBODY = 65534
 
 # A listener of its own process: it says when it is ready, and then does what its last argument says about each question.
-LISTENER = """
+LISTENER = r"""
 import ctypes, os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 import fanotify_fastpath as fan
 def decide(event):
-    print("asked", flush=True)
+    os.write(1, b"asked\n")  # print writes the line and its end apart
     if sys.argv[4] == "gil":
         ctypes.PyDLL(None).sleep(60)
     time.sleep(60)
@@ -448,22 +448,34 @@ def test_a_removed_root_is_told(top: Path, other: Other) -> None:
 # --- who dies, hangs or stops ---
 
 
-def start_readers(path: Path, n: int) -> list[subprocess.Popen[bytes]]:
-    return [
-        subprocess.Popen(["sh", "-c", 'exec cat "$1" >/dev/null', "sh", str(path)], stderr=subprocess.DEVNULL)
-        for _ in range(n)
-    ]
+Readers = Callable[[Path, int], list[subprocess.Popen[bytes]]]
 
 
-def test_when_the_listener_is_killed_all_who_wait_are_free_at_once(top: Path) -> None:
+@pytest.fixture
+def readers() -> Iterator[Readers]:
+    """Starts processes that read a file and end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(path: Path, n: int) -> list[subprocess.Popen[bytes]]:
+        new = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(n)]
+        started.extend(new)
+        return new
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_when_the_listener_is_killed_all_who_wait_are_free_at_once(top: Path, readers: Readers) -> None:
     with listening(top / "in", timeout_s=30) as listener:
-        readers = start_readers(top / "in/f", 16)
-        for _ in readers:
+        waiting = readers(top / "in/f", 16)
+        for _ in waiting:
             assert listener.line() == "asked\n"
-        assert [reader.poll() for reader in readers] == [None] * 16
+        assert [reader.poll() for reader in waiting] == [None] * 16
         start = time.monotonic()
         os.kill(listener.pid, signal.SIGKILL)
-        assert [reader.wait(10) for reader in readers] == [0] * 16
+        assert [reader.wait(10) for reader in waiting] == [0] * 16
         assert time.monotonic() - start < 2
 
 
@@ -489,18 +501,18 @@ def test_a_listener_that_stops_does_not_end_what_needs_no_asking(top: Path, othe
 @pytest.mark.parametrize("what", [signal.SIGSTOP, signal.SIGKILL])
 @pytest.mark.parametrize("when", ["before", "while asked"])
 def test_a_guardian_that_stops_or_dies_blocks_nobody(
-    top: Path, who: str, what: signal.Signals, when: str
+    top: Path, readers: Readers, who: str, what: signal.Signals, when: str
 ) -> None:
     with listening(top / "in", timeout_s=SHORT_S) as listener:
-        readers = start_readers(top / "in/f", 4) if when == "while asked" else []
-        for _ in readers:
+        waiting = readers(top / "in/f", 4) if when == "while asked" else []
+        for _ in waiting:
             assert listener.line() == "asked\n"
         if who == "both":
             os.kill(listener.pid, what)
         os.kill(listener.guardian_pid, what)
         start = time.monotonic()
-        readers += start_readers(top / "in/f", 4)
-        assert [reader.wait(10) for reader in readers] == [0] * len(readers)
+        waiting += readers(top / "in/f", 4)
+        assert [reader.wait(10) for reader in waiting] == [0] * len(waiting)
         # with a new guardian the listener may be asked, and be late, once more
         assert time.monotonic() - start < SHORT_S * 2 + 1
 

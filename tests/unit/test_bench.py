@@ -16,7 +16,7 @@ from bench.outputs import (
     parse_cpu_ticks,
     parse_plain,
 )
-from bench.place import parse_workload
+from bench.place import Took, parse_workload
 from bench.report import Table, Target
 from bench.row_setup import parse_slab
 from bench.stats import Spread, format_bytes, format_ns, format_ratio, percentile, ratios, rotate
@@ -133,8 +133,9 @@ def test_slab_is_read_in_bytes() -> None:
         parse_slab("MemTotal: 9 kB\n")
 
 
-def test_workload_says_time_and_operations() -> None:
-    assert parse_workload("1000236061 20\n") == (1000236061, 20)
+def test_workload_says_time_for_each_operation() -> None:
+    assert parse_workload("1000 800 20\n") == Took(50, 40)
+    assert parse_workload("1000 800 0\n") == Took(1000, 800)
     with pytest.raises(ValueError, match="unpack"):
         parse_workload("")
 

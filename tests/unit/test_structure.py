@@ -178,7 +178,7 @@ def text_files() -> Iterator[Path]:
     """The files of the checkout that people read."""
     for directory, subdirectories, files in os.walk(ROOT):
         subdirectories[:] = [name for name in subdirectories if name not in _IGNORED_DIRS and "cache" not in name]
-        subdirectories[:] = [name for name in subdirectories if name != ".hypothesis" and not name.endswith("-info")]
+        subdirectories[:] = [name for name in subdirectories if not name.startswith((".venv", ".hyp"))]
         for name in files:
             path = Path(directory, name)
             if path.suffix not in _BINARY and not path.is_symlink():

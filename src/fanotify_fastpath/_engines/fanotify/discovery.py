@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
 from fanotify_fastpath._engines.fanotify.superblock import Superblock
@@ -31,6 +31,7 @@ _CLIMB_TRIES = 10
 _RENAME_RECENT_S = 2.0
 
 Link = tuple[bytes, bytes, bytes]
+Place = tuple[bytes | None, bytes | None]
 
 
 class _MountedOver(Exception):
@@ -74,6 +75,34 @@ class Discovery:
             self.n_found += 1
         return node
 
+    def place(self, key: bytes, places: Iterable[Place]) -> Place | None:
+        """
+        Tell at which of *places* an object stands at this point of the stream.
+
+        :param places: directory and name of each
+        :return: None when it stands at none of them, or that cannot be found out
+        """
+        now = next((place for place in places if self._stands_at(key, *place)), None)
+        self._sequence.catch_up()
+        return self._sequence.position(key) or now
+
+    def _stands_at(self, key: bytes, dir_key: bytes | None, name: bytes | None) -> bool:
+        superblock = self._superblock_of(key[:FSID_BYTES])
+        if superblock is None or dir_key is None or name is None:
+            return False
+        try:
+            dir_fd = superblock.open_handle(dir_key)
+        except OSError:
+            return False
+        try:
+            is_there = syscalls.name_to_handle_at(dir_fd, name, 0)[0] == key[FSID_BYTES:]
+            _wait_for_rename(dir_fd)
+            return is_there
+        except OSError:
+            return False
+        finally:
+            os.close(dir_fd)
+
     def _find(self, key: bytes) -> Directory | None:
         """Find the lowest known directory above *key*, then add the ones between from the top down."""
         below: list[tuple[bytes, bytes]] = []
@@ -106,12 +135,12 @@ class Discovery:
         if place is not None:
             return place[0], place[1], None
         links, top = self._climb(key)
-        self._sequence.fill()
+        self._sequence.catch_up()
         for _ in range(_REMOVAL_TRIES):
             if links or top is not None or self._sequence.position(key) is not None:
                 break
             time.sleep(_REMOVAL_WAIT_S)
-            self._sequence.fill()
+            self._sequence.catch_up()
         place = self._sequence.position(key)
         if place is not None:
             return place[0], place[1], None

@@ -319,15 +319,22 @@ class FanotifyEngine:
         self._sender.processes.begin()
         if self._group is not None:
             self._sequence.fill()
-            raw = self._sequence.next()
-            while raw is not None:
-                self._judge.judge(raw)
-                raw = self._sequence.next()
-            for chain in self._sequence.take_unchecked():
-                self._judge.check_renames(chain)
+            self._drain_sequence()
             self._tree.bury()
         if self._objects is not None:
             self._objects.drain(self._interest.sets)
+
+    def _drain_sequence(self) -> None:
+        while True:
+            raw = self._sequence.next()
+            if raw is not None:
+                self._judge.judge(raw)
+                continue
+            unchecked = self._sequence.take_unchecked()
+            if not unchecked:
+                return
+            for chain in unchecked:  # this may read more
+                self._judge.check_renames(chain)
 
     # --- for the housekeeper ---
 

@@ -15,7 +15,6 @@ from fanotify_fastpath._engines.fanotify.kernel_group import NEVER_IGNORED, Kern
 from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
 from fanotify_fastpath._engines.fanotify.sequence import Raw, Sequence
 from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Inside, Tree
-from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import FSID_BYTES
@@ -156,6 +155,7 @@ class Judge:
         is_dir = bool(raw.mask & _ONDIR)
         old, new = self._discovery.directory(old_key), self._discovery.directory(new_key)
         fsid = old_key[:FSID_BYTES]
+        missed = is_dir and self._tree.is_elsewhere(raw.obj, raw.dir, raw.name)
         before = self._inside_at(old, raw.obj)
         old_path = self._path_at(old, raw.name, raw.obj)
         if is_dir and raw.obj is not None:
@@ -164,7 +164,7 @@ class Judge:
         new_path = new.child_path(raw.name2) if new is not None and raw.name2 is not None else None
         if is_dir and old_path is not None and new_path is not None:
             self._move_mountpoints(old_path, new_path)
-        if self._doubtful and any(self._doubts(side) for side in (old, new) if side is not None):
+        if missed or (self._doubtful and any(self._doubts(side) for side in (old, new) if side is not None)):
             before = None
         gains = self._gains(before, after, fsid, is_dir)
         if is_dir and (gains or before != after):
@@ -255,28 +255,16 @@ class Judge:
         one happened again, and is delivered again.
         """
         last = chain[-1]
-        if self._stands_at(last, last.dir2, last.name2) is not False:
+        if last.obj is None:
             return
-        for raw in chain:
-            if raw.dir == last.dir2 and raw.name == last.name2 and self._stands_at(raw, raw.dir2, raw.name2):
+        places = [(raw.dir2, raw.name2) for raw in reversed(chain)]
+        place = self._discovery.place(last.obj, places)
+        if place is None or place == places[0]:
+            return
+        for raw in reversed(chain):
+            if (raw.dir2, raw.name2) == place:
                 self.judge(raw)
                 return
-
-    def _stands_at(self, raw: Raw, dir_key: bytes | None, name: bytes | None) -> bool | None:
-        """Tell whether the object has that name in that directory now; None when that cannot be found out."""
-        superblock = self._superblocks.get(raw.obj[:FSID_BYTES]) if raw.obj is not None else None
-        if superblock is None or dir_key is None or name is None or raw.obj is None:
-            return None
-        try:
-            dir_fd = superblock.open_handle(dir_key)
-        except OSError:
-            return None
-        try:
-            return syscalls.name_to_handle_at(dir_fd, name, 0)[0] == raw.obj[FSID_BYTES:]
-        except OSError:
-            return False
-        finally:
-            os.close(dir_fd)
 
     def _inside_at(self, directory: Directory | None, obj: bytes | None) -> Inside | None:
         if directory is None:

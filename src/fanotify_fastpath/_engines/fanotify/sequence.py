@@ -123,8 +123,11 @@ class Sequence:
                     self._structure.setdefault(raw.obj, deque()).append(raw)
         return n_new
 
-    def __bool__(self) -> bool:
-        return bool(self._pending or self._held)
+    def catch_up(self) -> None:
+        """Read everything that had been queued when this was called."""
+        self.fill()
+        while not self._emptied:
+            self.fill()
 
     def position(self, key: bytes) -> tuple[bytes, bytes] | None:
         """

@@ -121,6 +121,11 @@ class Tree:
             self._root_places[parent.key, name] = key
         node.parent, node.name = parent, name
 
+    def is_elsewhere(self, key: bytes | None, parent_key: bytes | None, name: bytes | None) -> bool:
+        """Tell whether the model has that directory in another place: then something about it was missed."""
+        node = self._nodes.get(key or b"")
+        return node is not None and node.parent is not None and (node.parent.key, node.name) != (parent_key, name)
+
     def remove(self, key: bytes) -> None:
         """A directory was removed. Records about it may still come; :meth:`bury` ends it."""
         node = self._nodes.get(key)

@@ -13,10 +13,11 @@ import errno
 import os
 from ctypes import c_char_p, c_int, c_long, c_uint
 
-from fanotify_fastpath._uapi.constants import AT_FDCWD
+from fanotify_fastpath._uapi import syscalls
+from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
-from fanotify_fastpath.errors import FastpathError
-from fanotify_fastpath.roots import FSID_BYTES, identify
+from fanotify_fastpath.roots import _superblock_id as superblock_id
+from fanotify_fastpath.roots import filesystem_id
 
 _SYS_OPEN_TREE = 428  # the same number on every architecture (Linux 5.2)
 _OPEN_TREE_CLONE = 1
@@ -58,8 +59,8 @@ class Filesystems:
         """Find the filesystem of an open object; None when it is none of ours."""
         if st_dev not in self._by_dev:
             found = None
-            with contextlib.suppress(FastpathError):
-                found = self.by_fsid.get(identify(fd).key[:FSID_BYTES])
+            with contextlib.suppress(OSError):
+                found = self.by_fsid.get(_fsid_of(fd))
             self._by_dev[st_dev] = found
         return self._by_dev[st_dev]
 
@@ -101,17 +102,22 @@ class Filesystems:
         return [filesystem for filesystem in self.by_fsid.values() if filesystem.mount_dev not in devs]
 
 
+def _fsid_of(fd: int) -> bytes:
+    """Return the first part of the key of an open object, whatever its path is."""
+    return superblock_id(filesystem_id(fd), syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)[0])
+
+
 def _open_view(fsid: bytes, mount: Mount) -> int | None:
     """Open the top of a clone of a mount; None when something else is found at its mountpoint."""
     clone = _syscall(_SYS_OPEN_TREE, AT_FDCWD, mount.mountpoint, _OPEN_TREE_CLONE | os.O_CLOEXEC)
     if clone < 0:
         clone = os.open(mount.mountpoint, os.O_PATH | os.O_CLOEXEC)  # old or forbidden: then it pins the mount
     try:
-        if identify(clone).key[:FSID_BYTES] != fsid:
+        if _fsid_of(clone) != fsid:
             return None
         # open_by_handle_at takes no O_PATH descriptor (Linux 6.18: EBADF)
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=clone)
-    except (OSError, FastpathError):
+    except OSError:
         return None
     finally:
         os.close(clone)

@@ -24,7 +24,8 @@ from fanotify_fastpath._engines.fanotify.permission.judge import Judge
 from fanotify_fastpath._engines.fanotify.permission.kernel import AskingGroup, Question, StructureGroup
 from fanotify_fastpath._engines.fanotify.permission.marking import Marking
 from fanotify_fastpath._engines.fanotify.permission.protocol import Message, Unpacker, pack
-from fanotify_fastpath._engines.fanotify.permission.rules import Outcome, Rules
+from fanotify_fastpath._engines.fanotify.permission.rules import Decision, Outcome, Rules
+from fanotify_fastpath._engines.fanotify.permission.subject import Subject
 from fanotify_fastpath._engines.fanotify.permission.terrain import Terrain
 from fanotify_fastpath.errors import FastpathError
 
@@ -132,9 +133,9 @@ class Guardian:
             return
         try:
             decision, subject = self._judge.decide(question, group, is_tree=group is self._marking.trees)
-        except (OSError, FastpathError):
-            group.answer(question.fd, self._asks.allow_late)
-            return
+        except (OSError, FastpathError):  # the object or its filesystem went away meanwhile
+            subject = Subject(question.mask, None, None, question.tgid, None, is_dir=False)
+            decision = Decision(Outcome.UNDECIDED)
         outcome = decision.outcome
         if outcome is Outcome.UNDECIDED:
             outcome = Outcome.DELIVER if self._asks.allow_late else Outcome.DENY

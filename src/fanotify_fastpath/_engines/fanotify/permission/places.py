@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fanotify_fastpath._engines.fanotify.permission.filesystems import Filesystem
 from fanotify_fastpath._uapi import syscalls
-from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_HANDLE_CONNECTABLE
+from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD, AT_HANDLE_CONNECTABLE, AT_SYMLINK_FOLLOW
 
 _DELETED = b" (deleted)"
 _TRIES = 3
@@ -115,10 +115,16 @@ def _handle_of_directory(path: bytes, top: int | None, mount_id: int | None) -> 
     return None
 
 
+def _connectable(fd: int) -> bytes:
+    """Return a handle that names the directory too. With ``AT_EMPTY_PATH`` the kernel makes none, by this path it does."""
+    flags = AT_SYMLINK_FOLLOW | AT_HANDLE_CONNECTABLE
+    return syscalls.name_to_handle_at(AT_FDCWD, b"/proc/self/fd/%d" % fd, flags)[0]
+
+
 def _directory_in_handle(fd: int) -> bytes | None:
     """Return the handle of an object's directory out of a handle that names both, where its form is known."""
     try:
-        both, _ = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH | AT_HANDLE_CONNECTABLE)
+        both = _connectable(fd)
     except OSError:  # before Linux 6.13, or a filesystem that cannot
         return None
     handle_type = struct.unpack_from("=i", both, 4)[0] & 0xFFFF
@@ -132,8 +138,7 @@ def _directory_in_handle(fd: int) -> bytes | None:
 def _path_inside(fd: int, filesystem: Filesystem) -> bytes | None:
     """Return the path of an object in the filesystem's own tree, where the kernel can tell it."""
     with contextlib.suppress(OSError):
-        handle, _ = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH | AT_HANDLE_CONNECTABLE)
-        inner = syscalls.open_by_handle_at(filesystem.fd, handle, os.O_PATH | os.O_CLOEXEC)
+        inner = syscalls.open_by_handle_at(filesystem.fd, _connectable(fd), os.O_PATH | os.O_CLOEXEC)
         try:
             path = os.readlink(b"/proc/self/fd/%d" % inner)
             if path.startswith(b"/") and os.path.samestat(

@@ -22,13 +22,19 @@ class Subject:
     __slots__ = ("_status", "dev", "inode", "inside_sets", "is_dir", "mask", "path", "tgid")
 
     def __init__(
-        self, mask: int, status: os.stat_result, path: bytes | None, tgid: int, inside: Inside | None, is_dir: bool
+        self,
+        mask: int,
+        status: os.stat_result | None,
+        path: bytes | None,
+        tgid: int,
+        inside: Inside | None,
+        is_dir: bool,
     ) -> None:
         self.mask = mask | int(Mask.ONDIR) if is_dir else mask
         self.is_dir = is_dir
         self.path = path
-        self.dev: int | None = status.st_dev
-        self.inode: int | None = status.st_ino
+        self.dev = None if status is None else status.st_dev
+        self.inode = None if status is None else status.st_ino
         self.tgid = tgid
         self.inside_sets = inside
         self._status: dict[bytes, bytes] | None = None
