@@ -1,8 +1,8 @@
 """
 What a guard costs those who do not touch what is guarded: open+read+close of files outside, on the same filesystem.
 
-Prints the median of the interleaved ratios guarded / unguarded, and what one operation takes. Needs root, gcc and mkfs.ext4; works
-on a filesystem of its own in a loop file.
+Prints the median of the interleaved ratios guarded / unguarded, and what one operation takes. Needs root, gcc and
+mkfs.ext4; works on a filesystem of its own in a loop file.
 
     PYTHONPATH=src python bench/guard_outside.py [rounds]
 """
@@ -81,7 +81,7 @@ def make_files(top: str) -> None:
 
 
 def run(program: str, top: str) -> float:
-    """Return nanoseconds per open+read+close in the best pass: others share the machine. The guard learns in the first."""
+    """Return nanoseconds per open+read+close in the best pass; in an uncounted first one the guard learns."""
     counts = (str(N_DIRECTORIES), str(N_FILES), str(N_PASSES))
     return float(subprocess.run([program, top, *counts], check=True, capture_output=True, text=True).stdout)
 

@@ -12,8 +12,8 @@ _NAMES = [
 ]  # fmt: skip
 _PEER = "watchdog"
 _HEADER = [
-    "", "creations reported", "removals", "says it lost", "per file", "relative to nobody", "workload's CPU time, relative",
-    "listener's CPU",
+    "", "creations reported", "removals", "says it lost", "per file", "relative to nobody",
+    "workload's CPU time, relative", "listener's CPU",
 ]  # fmt: skip
 
 Rounds = list[dict[str, float]]

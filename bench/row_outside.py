@@ -39,8 +39,12 @@ class _Found:
     @classmethod
     def empty(cls, n_rounds: int) -> "_Found":
         """Nothing yet."""
-        what = (_FIRST, *_STEADY)
-        return cls(*({w: [{} for _ in range(n_rounds)] for w in what} for _ in range(2)), share={})
+        ns, cpu_ns = ({what: _rounds(n_rounds) for what in (_FIRST, *_STEADY)} for _ in range(2))
+        return cls(ns, cpu_ns, {})
+
+
+def _rounds(n_rounds: int) -> Rounds:
+    return [{} for _ in range(n_rounds)]
 
 
 def outside(run: Run) -> list[Table]:
@@ -51,7 +55,7 @@ def outside(run: Run) -> list[Table]:
     for number, condition in run.interleaved(names):
         with condition.start(run.place, run.place.inside, "discard") as running:
             _measure(run, running, found, number, condition.name)
-    return [_table(names, found)]
+    return [_table(names, found), _cpu_table(names, found)]
 
 
 def _measure(run: Run, running: Running | None, found: _Found, number: int, name: str) -> None:
@@ -74,23 +78,31 @@ def _first_passes(times: dict[str, Rounds], name: str) -> list[float]:
     return [first[name] / steady[_NOBODY] for first, steady in zip(times[_FIRST], times["read"], strict=True)]
 
 
+def _cpu_table(names: list[str], found: _Found) -> Table:
+    title = "a. The same in CPU time of the workload alone, which other load on the machine disturbs less"
+    table = Table(title, ["", *_STEADY])
+    for name in names:
+        cells = [format_ratio(Spread.of(ratios(found.cpu_ns[what], name, _NOBODY))) for what in _STEADY]
+        table.lines.append([name, *cells])
+    table.figures = {"cpu_ns": found.cpu_ns}
+    return table
+
+
 def _table(names: list[str], found: _Found) -> Table:
     times = found.ns
     table = Table(
         "a. Workload wholly outside the subtree, same filesystem: time relative to nobody, median (lowest-highest)",
-        ["", "read, first pass", *_STEADY, "read, CPU time", "listener's CPU (read)"],
+        ["", "read, first pass", *_STEADY, "listener's CPU (read)"],
     )
     for name in names:
         cells = [format_ratio(Spread.of(ratios(times[what], name, _NOBODY))) for what in _STEADY]
         cells.insert(0, format_ratio(Spread.of(_first_passes(times, name))))
-        cells.append(format_ratio(Spread.of(ratios(found.cpu_ns["read"], name, _NOBODY))))
         share = f"{Spread.of(found.share[name]).median:.0%}" if name in found.share else ""
         table.lines.append([name, *cells, share])
     base: Callable[[str], str] = lambda what: format_ns(Spread.of(r[_NOBODY] for r in times[what]).median)  # noqa: E731
     table.notes = [f"{what}: {does}; nobody: {base(what)}" for what, (_, does) in _STEADY.items()]
     table.notes += [
         "first pass: reading right after the listener became ready; relative to nobody's steady state, as all are",
-        "CPU time: of the workload alone; other load on the machine disturbs it less",
         "fanfp and plain fanotify ask for changes (fan.watch's default), -all for opens, reads and closes as well;",
         "inotifywait -r watches the inside only: it costs nothing outside, and pays in row b",
     ]
@@ -100,5 +112,5 @@ def _table(names: list[str], found: _Found) -> Table:
             table.targets.append(
                 Target(f"{name}, {what}: at most {_LIMIT} times nobody", f"{ratio:.2f}", ratio <= _LIMIT)
             )
-    table.figures = {"ns": times, "cpu_ns": found.cpu_ns, "listener_share": found.share}
+    table.figures = {"ns": times, "listener_share": found.share}
     return table

@@ -75,12 +75,13 @@ def guard(
     """
     Forbid operations on everything below *paths*, and return the attempts.
 
-    Never refused are this process, process 1 and kernel threads. Files that are open already stay open; deleting, renaming
-    and changing permissions are not opening, and no permission event forbids them.
+    Never refused are this process, process 1 and kernel threads. Files that are open already stay open; deleting,
+    renaming and changing permissions are not opening, and no permission event forbids them.
 
     :param paths: directories or files
     :param deny: what is forbidden: permission events; with ``Mask.ONDIR`` on directories too
-    :param decide: asked instead of denying outright; returns True to allow, False to deny, or a verdict. It runs in a thread
+    :param decide: asked instead of denying outright; returns True to allow, False to deny, or a verdict. It runs in a
+        thread
         of its own and may use the files that it decides about
     :param allow_uids: effective user ids of those who may
     :param allow_exes: executables that may, by path; it is the file there that counts, not its name

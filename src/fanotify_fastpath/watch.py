@@ -10,6 +10,9 @@ from fanotify_fastpath.marks import Scope
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import PathOrFd
 
+#: after one of these there may be nothing left to watch
+_ENDINGS = int(Mask.ROOT_GONE | Mask.UNMOUNT)
+
 
 class Watch(Iterator[Event]):
     """
@@ -31,7 +34,7 @@ class Watch(Iterator[Event]):
     def _until_nothing_left(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
             yield event
-            if event.mask & (Mask.ROOT_GONE | Mask.UNMOUNT) and not self.group.roots:
+            if int(event.mask) & _ENDINGS and not self.group.roots:
                 self.group.close()
 
     def close(self) -> None:
@@ -99,5 +102,5 @@ async def awatch(*paths: PathOrFd, **options: Any) -> AsyncIterator[Event]:
     with watch(*paths, **options) as watched:
         async for event in watched.group:
             yield event
-            if event.mask & (Mask.ROOT_GONE | Mask.UNMOUNT) and not watched.group.roots:
+            if int(event.mask) & _ENDINGS and not watched.group.roots:
                 return

@@ -111,10 +111,7 @@ class Ears:
         name = f"fence-{Ears._n_fences}-"
         self._other(actions.fence, fence_in / name)
         heard = self.until(lambda event: event.raw_path is not None and name.encode() in event.raw_path, name)
-        more = self.group.read(100_000, 0)
-        while more:
-            heard += more
-            more = self.group.read(100_000, 0)
+        heard += self.group.read(1_000_000, 0)
         return [event for event in heard if event.raw_path is None or b"/fence-" not in event.raw_path]
 
     def until(self, claim: Callable[[Event], object], what: str, deadline_s: float = DEADLINE_S) -> list[Event]:

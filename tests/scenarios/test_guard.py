@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Filesystem, Mounter, everywhere
 
 import fanotify_fastpath as fan
+from conftest import Filesystem, Mounter, everywhere
 from fanotify_fastpath import Event, Group, Guard, Mask, Scope, guard
 
 from . import actions
@@ -26,7 +26,7 @@ SRC = Path(fan.__file__).parent.parent
 SHORT_S = 1.0
 NOBODY = 65534
 
-# A listener of its own process: it says when it is ready, and then does what its last argument says about each question.
+# A listener in its own process: it says when it is ready, then does about each question what its last argument says.
 LISTENER = r"""
 import ctypes, os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -86,6 +86,24 @@ def timed_read(other: Other, path: Path) -> tuple[str, float]:
     return refusal(other, actions.read, path), time.monotonic() - start
 
 
+def hear(guarded: Guard, claim: Callable[[list[Event]], object], what: str) -> list[Event]:
+    """Return the events up to when *claim* holds for them."""
+    events: list[Event] = []
+
+    def heard() -> object:
+        events.extend(guarded.read(timeout_s=0.1))
+        return claim(events)
+
+    wait_until(heard, what)
+    return events
+
+
+def guardian_of(guarded: Guard) -> int:
+    assert guarded.group._permission is not None
+    assert guarded.group._permission._guardian is not None
+    return guarded.group._permission._guardian.tgid
+
+
 @pytest.fixture
 def top(filesystem: Filesystem) -> Path:
     """``in/`` is for guarding, ``out/`` is not."""
@@ -133,8 +151,7 @@ def test_a_guarded_file_can_be_neither_opened_nor_executed(top: Path, other: Oth
             assert refusal(other, actions.read, top / "out/f") == "ok"
             assert execute(inside) == "EPERM"
             assert execute(outside) == "ok"
-        events = guarded.read(timeout_s=SHORT_S)
-        wait_until(lambda: events.extend(guarded.read(timeout_s=0)) or len(events) >= 4, "four attempts are told")
+        events = hear(guarded, lambda heard: len(heard) >= 4, "four attempts are told")
     first = events[0]
     assert (first.mask, first.path, first.tgid) == (Mask.OPEN_PERM, str(top / "in/f"), other.pid)
     assert (first.uid, first.is_dir, first.inode) == (0, False, (top / "in/f").stat().st_ino)
@@ -228,6 +245,24 @@ def test_a_tree_deeper_than_any_path_is_guarded_and_one_outside_is_not(top: Path
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def test_reading_can_be_refused_with_the_file_open(top: Path, other: Other) -> None:
+    with guard(top / "in", deny=Mask.ACCESS_PERM, timeout_s=SHORT_S):
+        assert refusal(other, actions.touch, top / "in/f") == "ok"
+        assert refusal(other, actions.read, top / "in/f") == "EPERM"
+        assert refusal(other, actions.read, top / "out/f") == "ok"
+
+
+def test_access_can_be_refused_before_there_is_content(top: Path, other: Other) -> None:
+    try:
+        guarded = guard(top / "in", deny=Mask.PRE_ACCESS, timeout_s=SHORT_S)
+    except fan.UnsupportedFeature as exc:
+        pytest.skip(str(exc))
+    with guarded:
+        for _ in range(2):
+            assert refusal(other, actions.read, top / "in/f") == "EPERM"
+            assert refusal(other, actions.read, top / "out/f") == "ok"
 
 
 def test_exceptions_are_free_and_roots_below_them_are_not(top: Path, other: Other) -> None:
@@ -328,7 +363,10 @@ def test_a_decide_that_never_returns_delays_for_the_deadline_only(
     go_on = threading.Event()
     try:
         with guard(
-            top / "in", decide=lambda _: go_on.wait(60), timeout_s=0.4, on_timeout=on_timeout  # type: ignore[arg-type]
+            top / "in",
+            decide=lambda _: go_on.wait(60),
+            timeout_s=0.4,
+            on_timeout=on_timeout,  # type: ignore[arg-type]
         ) as guarded:
             for _ in range(2):
                 result, seconds = timed_read(other, top / "in/f")
@@ -426,16 +464,54 @@ def test_new_files_and_directories_are_guarded_from_the_start(top: Path, other: 
             assert refusal(other, actions.read, top / f"in/new{n}/f") == "EPERM"
 
 
+# What several processes do at once: files and directories made, renamed across the border, linked, removed, opened.
+STORM = r"""
+import os, random, sys, time
+top, end = sys.argv[1], time.time() + 2.5
+pick = random.Random(int(sys.argv[2])).choice
+def directory():
+    return f"{top}/{pick(['in', 'out'])}/{pick(['d1', 'd2', 'd3', 'd1/e', 'd2/e'])}"
+def file():
+    return f"{directory()}/{pick('abcd')}"
+acts = {
+    "mkdir": lambda: os.makedirs(directory()),
+    "create": lambda: os.close(os.open(file(), os.O_CREAT | os.O_RDWR, 0o644)),
+    "open": lambda: os.close(os.open(file(), os.O_RDONLY)),
+    "move": lambda: os.rename(file(), file()),
+    "link": lambda: os.link(file(), file()),
+    "remove": lambda: os.unlink(file()),
+    "move directory": lambda: os.rename(directory(), directory()),
+}
+while time.time() < end:
+    try:
+        acts[pick(["mkdir", "create", "create", "open", "open", "open", "move", "link", "remove", "move directory"])]()
+    except OSError:
+        pass
+"""
+
+
+def test_after_a_storm_across_the_border_every_file_is_judged_by_where_it_is(top: Path, other: Other) -> None:
+    with guard(top / "in", timeout_s=SHORT_S) as guarded:
+        tgid = guardian_of(guarded)
+        storm = [subprocess.Popen([sys.executable, "-c", STORM, str(top), str(seed)]) for seed in range(3)]
+        while any(process.poll() is None for process in storm):
+            guarded.add_root(top / "out/deep")
+            guarded.remove_root(top / "out/deep")
+            guarded.read(timeout_s=0.02)
+        wait_until(lambda: refusal(other, actions.read, top / "in/f") == "EPERM", "the guardian has caught up")
+        files = [path for path in top.rglob("*") if path.is_file()]
+        found = {path: refusal(other, actions.read, path) for path in files}
+        assert found == {path: "EPERM" if top / "in" in path.parents else "ok" for path in files}
+        assert guardian_of(guarded) == tgid
+
+
 def test_a_guarded_filesystem_can_be_unmounted(mounts: Mounter, other: Other) -> None:
     where = mounts.make("tmpfs")
     (where / "f").write_bytes(b"x")
     with guard(where, timeout_s=SHORT_S) as guarded:
         assert refusal(other, actions.read, where / "f") == "EPERM"
         mounts.umount(where)
-        events: list[Event] = []
-        wait_until(
-            lambda: events.extend(guarded.read(timeout_s=0.1)) or any(e.mask & Mask.UNMOUNT for e in events), "UNMOUNT"
-        )
+        hear(guarded, lambda heard: any(event.mask & Mask.UNMOUNT for event in heard), "the end of the filesystem")
 
 
 def test_a_removed_root_is_told(top: Path, other: Other) -> None:
@@ -520,23 +596,14 @@ def test_a_guardian_that_stops_or_dies_blocks_nobody(
 @pytest.mark.parametrize("what", [signal.SIGSTOP, signal.SIGKILL])
 def test_an_ended_guardian_is_told_and_replaced(top: Path, other: Other, what: signal.Signals) -> None:
     with guard(top / "in", timeout_s=0.3) as guarded:
-        assert guarded.group._permission is not None
-        assert guarded.group._permission._guardian is not None
-        os.kill(guarded.group._permission._guardian.tgid, what)
-        events: list[Event] = []
-        wait_until(lambda: events.extend(guarded.read(timeout_s=0.1)) or len(events) >= 2, "end and return are told")
+        os.kill(guardian_of(guarded), what)
+        events = hear(guarded, lambda heard: len(heard) >= 2, "the end and the return are told")
         assert [(e.mask, e.path) for e in events] == [
             (Mask.UNWATCHED, str(top / "in")),
             (Mask.RESCAN, str(top / "in")),
         ]
         assert refusal(other, actions.read, top / "in/f") == "EPERM"
         assert refusal(other, actions.read, top / "out/f") == "ok"
-
-
-def guardian_of(guarded: Guard) -> int:
-    assert guarded.group._permission is not None
-    assert guarded.group._permission._guardian is not None
-    return guarded.group._permission._guardian.tgid
 
 
 def test_close_leaves_no_process_and_allows_all(top: Path, other: Other) -> None:

@@ -132,19 +132,17 @@ class Judge:
 
     def _judge_without_directory(self, raw: Raw) -> None:
         """An event on an inode of which no directory is known."""
-        superblock = self._superblocks.get(raw.obj[:FSID_BYTES]) if raw.obj is not None else None
-        is_link_count = raw.mask & _TYPES == _ATTRIB and not raw.mask & _ONDIR
-        if self._sender.is_own(raw):
-            return
-        if is_link_count and not self._tree.is_point(raw.obj):
+        if raw.mask == _ATTRIB and not self._tree.is_point(raw.obj):
             # a change of the link count comes beside the CREATE or DELETE of the name, and names no directory
             self._counters.n_skipped += 1
+            return
+        if self._sender.is_own(raw):
             return
         fsid = raw.obj[:FSID_BYTES] if raw.obj is not None else b""
         inside = self._tree.inside_of(NOWHERE, raw.obj)
         for_files, for_dirs = self._interest.wanted(inside, fsid)
         types = raw.mask & (for_dirs if raw.mask & _ONDIR else for_files)
-        if types and (inside or superblock is None):
+        if types and (inside or not self._interest.has_handler_sets()):  # a root itself, or the whole filesystem
             root = self._tree.root_of(raw.obj)
             self._sender.send(raw, Finding(types, None, None if root is None else root.path, inside))
         elif types or not inside:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.mask import Mask
 
+_OVERFLOW = int(Mask.Q_OVERFLOW)
+
 
 class Store:
     """
@@ -28,11 +30,12 @@ class Store:
 
     def put(self, event: Event) -> None:
         """Store one event; when full, count it as lost, unless it is itself about the stream."""
-        if len(self._events) >= self._max and not event.mask & Mask.Q_OVERFLOW:
+        if len(self._events) >= self._max and not int(event.mask) & _OVERFLOW:
             self._n_lost += 1
             self._on_lost(1)
             return
-        self._say_lost()
+        if self._n_lost:
+            self._say_lost()
         self._events.append(event)
 
     def take(self, max_events: int) -> list[Event]:

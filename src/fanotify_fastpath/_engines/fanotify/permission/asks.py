@@ -1,4 +1,4 @@
-"""Questions that the user's process was asked about: who waits, since when, and what becomes of it when the time is up."""
+"""Questions that the user's process was asked about: who waits, since when, and what follows when the time is up."""
 
 import itertools
 import time

@@ -1,8 +1,9 @@
 """
 The dead man's switch: the kernel kills this process when it has not said for a while that it is well.
 
-A POSIX timer that sends SIGKILL works also when the process is stopped (SIGSTOP, a debugger, a frozen cgroup) or hangs, which
-no thread and no handler of its own could do; and whoever might look after it from outside may be stopped as well.
+A POSIX timer that sends SIGKILL works also when the process is stopped (SIGSTOP, a debugger, a frozen cgroup) or
+hangs, which no thread and no handler of its own could do; and whoever might look after it from outside may be stopped
+as well.
 """
 
 import ctypes

@@ -1,9 +1,10 @@
 """
 The permission half of the fanotify engine: what runs in the user's process.
 
-It holds no fanotify descriptor. A guardian of its own does, and answers; from here it is told the rules, and asked by it is what only
-the user's code can decide. A guardian that ends (killed, or stopped for longer than the deadline) frees whoever waits; the user
-is told that the roots are unguarded (``UNWATCHED``), a new one is started, and its being ready is told too (``RESCAN``).
+It holds no fanotify descriptor. A guardian of its own does, and answers; from here it is told the rules, and asked by
+it is what only the user's code can decide. A guardian that ends (killed, or stopped for longer than the deadline)
+frees whoever waits; the user is told that the roots are unguarded (``UNWATCHED``), a new one is started, and its
+being ready is told too (``RESCAN``).
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fanotify_fastpath._engines.fanotify.permission.consult import Consultant, make_event
-from fanotify_fastpath._engines.fanotify.permission.process import GuardianProcess
+from fanotify_fastpath._engines.fanotify.permission.process import GuardianDied, GuardianProcess
 from fanotify_fastpath._engines.fanotify.permission.protocol import Message
 from fanotify_fastpath._engines.fanotify.permission.refusals import refusal
 from fanotify_fastpath._engines.fanotify.permission.rules import describe
@@ -119,7 +120,8 @@ class PermissionEngine:
     def refresh(self) -> None:
         """Handlers or root sets have changed: the guardian knows when this returns."""
         with self._lock:
-            if self._guardian is not None and not self._is_closed:
+            if self._marks and not self._is_closed:
+                self._start()
                 self._configure()
 
     def close(self) -> None:
@@ -154,19 +156,44 @@ class PermissionEngine:
         return GuardianProcess(self._options.timeout_s, self._options.on_timeout, self._take, self._ended)
 
     def _configure(self) -> None:
-        """Tell the guardian all, and wait until it is so."""
-        guardian = self._guardian
-        if guardian is None:
-            return
+        """Tell the guardian all, and wait until it is so; one that ends over it is replaced once."""
+        assert self._guardian is not None
         attachments = self._chain.attachments if self._chain is not None else ()
         known = {a: self._attachment_ids.get(a) or next(self._next_attachment_id) for a in attachments}
         self._consultant.attachments.update({n: a for a, n in known.items()})
         self._attachment_ids = known
         state = describe(self._marks, [(n, a) for a, n in known.items()], decides=self._options.decide is not None)
-        error = guardian.request("configure", state)
+        try:
+            error = self._guardian.request("configure", state)
+        except GuardianDied:
+            self._replace()
+            if self._guardian is None:
+                raise
+            error = self._guardian.request("configure", state)
+            self._tell_roots(Mask.RESCAN)
         if error is not None:
             raise refusal(*error)
         self._consultant.attachments = {n: a for a, n in known.items()}
+
+    def _replace(self) -> None:
+        """The guardian has ended: say so, and start another, unless that happens all the time."""
+        assert self._guardian is not None
+        self._guardian.close()
+        self._tell_roots(Mask.UNWATCHED)
+        now = time.monotonic()
+        self._ends = [then for then in self._ends if now - then < _ENDS_WITHIN_S] + [now]
+        self._guardian = self._new_guardian() if len(self._ends) <= _MAX_ENDS else None
+
+    def _ended(self, guardian: GuardianProcess) -> None:
+        """A guardian has ended (its reading thread)."""
+        with self._lock:
+            if self._is_closed or self._guardian is not guardian:
+                return
+            self._replace()
+            if self._guardian is not None:
+                with contextlib.suppress(FastpathError):
+                    self._configure()
+                    self._tell_roots(Mask.RESCAN)
 
     def _take(self, message: Message) -> None:
         """A message came (reading thread)."""
@@ -190,23 +217,6 @@ class PermissionEngine:
         _, ask_id, fields, to_ask, inside = message
         allow, code = self._consultant.consult(fields, to_ask, inside)
         guardian.send(("answer", ask_id, allow, code))
-
-    def _ended(self) -> None:
-        """The guardian has ended (its reading thread): say so, and start another."""
-        with self._lock:
-            if self._is_closed or self._guardian is None or not self._guardian.has_ended:
-                return
-            self._guardian.close()
-            self._tell_roots(Mask.UNWATCHED)
-            now = time.monotonic()
-            self._ends = [then for then in self._ends if now - then < _ENDS_WITHIN_S] + [now]
-            if len(self._ends) > _MAX_ENDS:
-                self._guardian = None
-                return
-            self._guardian = self._new_guardian()
-            with contextlib.suppress(FastpathError):
-                self._configure()
-                self._tell_roots(Mask.RESCAN)
 
     # --- the stream ---
 

@@ -1,10 +1,10 @@
 """
 The filesystems that a guardian guards, each with a private view of its directory tree.
 
-The view (a clone of one mount, in no namespace) is opened before the filesystem is marked. Through it any directory is found
-by its handle, and ``..`` leads up the filesystem's own tree: no mount on top of a directory hides it, no bind mount is an
-alias, and the guardian never opens anything on a filesystem that asks it. It does not keep the user's mount from
-being unmounted; when the last one is gone, the view is given up.
+The view (a clone of one mount, in no namespace) is opened before the filesystem is marked. Through it any directory
+is found by its handle, and ``..`` leads up the filesystem's own tree: no mount on top of a directory hides it, no
+bind mount is an alias, and the guardian never opens anything on a filesystem that asks it. It does not keep the
+user's mount from being unmounted; when the last one is gone, the view is given up.
 """
 
 import contextlib

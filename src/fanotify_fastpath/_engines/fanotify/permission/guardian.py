@@ -1,10 +1,10 @@
 """
 The guardian: the small process that alone holds the groups that are asked, and answers.
 
-One loop, which never waits for anybody but the kernel's queues. It opens nothing on the filesystems that it guards (``O_PATH``,
-handles and the events' own descriptors ask no permission), answers by itself what its rules decide, and asks the user's process
-about the rest, with a deadline. If the user's process ends, so does the guardian; the kernel then allows whatever waits. If the
-guardian itself stops or hangs, the dead man's switch kills it, to the same effect.
+One loop, which never waits for anybody but the kernel's queues. It opens nothing on the filesystems that it guards
+(``O_PATH``, handles and the events' own descriptors ask no permission), answers by itself what its rules decide, and
+asks the user's process about the rest, with a deadline. If the user's process ends, so does the guardian; the kernel
+then allows whatever waits. If the guardian itself stops or hangs, the dead man's switch kills it, to the same effect.
 """
 
 import contextlib

@@ -60,7 +60,7 @@ class AskingGroup:
                 raise
 
     def remember(self, target: int, mask: int) -> None:
-        """Have the kernel not ask about one object, given by an open descriptor; it forgets that when memory is short."""
+        """Have the kernel not ask about one object, by an open descriptor; it forgets that when memory is short."""
         with contextlib.suppress(OSError):
             syscalls.fanotify_mark(self.fd, _REMEMBER, mask, target)
             self._has_memory = True

@@ -78,7 +78,7 @@ class Marking:
             self.objects = AskingGroup(with_errno=with_errno)
 
     def _replace(self, old: AskingGroup) -> AskingGroup:
-        """Put a group that may deny with error numbers in the place of one that may not; what waits there is allowed."""
+        """Put a group that may deny with a number in the place of one that may not; who waits there is allowed."""
         new = AskingGroup(with_errno=True)
         for filesystem in self._filesystems.by_fsid.values():
             new.add(MarkFlag.FILESYSTEM, filesystem.mask, filesystem.fd)

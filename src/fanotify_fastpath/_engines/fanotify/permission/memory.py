@@ -1,10 +1,11 @@
 """
 What the kernel is told not to ask again: ignore marks, on single objects or on whole directories.
 
-An ignore mark on a directory covers all its files, those to come too, by one question. But it makes the kernel look at the parent
-for every event on every file there: open+read+close takes 1.3 to 1.5 times as long (Linux 6.18). An ignore mark on the file itself
-costs 1.1, and one question for each file. So objects are remembered one by one as long as the budget lasts, and where so much is new
-that it runs out (a search through a large tree, a directory full of short-lived files) directories are.
+An ignore mark on a directory covers all its files, those to come too, by one question. But it makes the kernel look
+at the parent for every event on every file there: open+read+close takes 1.3 to 1.5 times as long (Linux 6.18). An
+ignore mark on the file itself costs 1.1, and one question for each file. So objects are remembered one by one as long
+as the budget lasts, and where so much is new that it runs out (a search through a large tree, a directory full of
+short-lived files) directories are.
 """
 
 import time

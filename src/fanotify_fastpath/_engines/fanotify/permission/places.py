@@ -1,9 +1,10 @@
 """
 Where the object of a permission event lies: its directory, by identity, and its path, for people.
 
-The path is only a way to the directory. What it leads to counts only if it is the very object that was opened, in that
-directory, through the same mount; so a path that lies (renamed meanwhile, cut, of another mount namespace, a file mounted on a
-file) is noticed. Where it leads nowhere, the kernel is asked for the directory by a file handle that names it (Linux 6.13).
+The path is only a way to the directory. What it leads to counts only if it is the very object that was opened, in
+that directory, through the same mount; so a path that lies (renamed meanwhile, cut, of another mount namespace, a
+file mounted on a file) is noticed. Where it leads nowhere, the kernel is asked for the directory by a file handle
+that names it (Linux 6.13).
 """
 
 import contextlib
@@ -19,9 +20,9 @@ from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD, AT_HANDLE
 _DELETED = b" (deleted)"
 _TRIES = 3
 _HEADER = struct.Struct("=Ii")
-# File handles that hold the parent too: least bytes, type without the parent, and how to take the parent out. ext4, xfs and
-# others (fs/libfs.c: inode, generation, then those of the parent), xfs with 64-bit inodes (fs/xfs/xfs_export.h), btrfs
-# (fs/btrfs/export.h; 0x4f adds the parent's tree).
+# File handles that hold the parent too: least bytes, type without the parent, and how to take the parent out. ext4,
+# xfs and others (fs/libfs.c: inode, generation, then those of the parent), xfs with 64-bit inodes
+# (fs/xfs/xfs_export.h), btrfs (fs/btrfs/export.h; 0x4f adds the parent's tree).
 _WITH_PARENT: dict[int, tuple[int, int, Callable[[bytes], bytes]]] = {
     0x02: (16, 0x01, lambda data: data[8:16]),
     0x82: (24, 0x81, lambda data: data[12:24]),
@@ -116,7 +117,7 @@ def _handle_of_directory(path: bytes, top: int | None, mount_id: int | None) -> 
 
 
 def _connectable(fd: int) -> bytes:
-    """Return a handle that names the directory too. With ``AT_EMPTY_PATH`` the kernel makes none, by this path it does."""
+    """Return a handle that names the directory too. With ``AT_EMPTY_PATH`` the kernel makes none; by this path, yes."""
     flags = AT_SYMLINK_FOLLOW | AT_HANDLE_CONNECTABLE
     return syscalls.name_to_handle_at(AT_FDCWD, b"/proc/self/fd/%d" % fd, flags)[0]
 

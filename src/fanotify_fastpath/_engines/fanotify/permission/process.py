@@ -35,11 +35,15 @@ class GuardianProcess:
     :param timeout_s: seconds after which it answers anyway
     :param on_timeout: how
     :param on_message: called in the reading thread for all but ``done``
-    :param on_end: called in the reading thread when it has ended
+    :param on_end: called with this in the reading thread when it has ended
     """
 
     def __init__(
-        self, timeout_s: float, on_timeout: str, on_message: Callable[[Message], None], on_end: Callable[[], None]
+        self,
+        timeout_s: float,
+        on_timeout: str,
+        on_message: Callable[[Message], None],
+        on_end: "Callable[[GuardianProcess], None]",
     ) -> None:
         self._on_message = on_message
         self._on_end = on_end
@@ -134,7 +138,7 @@ class GuardianProcess:
         with self._replied:
             self.has_ended = True
             self._replied.notify_all()
-        self._on_end()
+        self._on_end(self)
 
     def _reply(self, request_id: int, result: Any) -> None:
         with self._replied:

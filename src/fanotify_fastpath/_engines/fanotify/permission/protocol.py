@@ -1,8 +1,9 @@
 """
 What the user's process and its guardian say to each other: framed tuples of plain values over a socket pair.
 
-Both ends run the same interpreter and trust each other as parent and child do. ``marshal`` is enough, and unlike pickle it
-makes no objects: a message holds None, booleans, integers, strings, bytes, tuples, lists, dicts and frozensets only.
+Both ends run the same interpreter and trust each other as parent and child do. ``marshal`` is enough, and unlike
+pickle it makes no objects: a message holds None, booleans, integers, strings, bytes, tuples, lists, dicts and
+frozensets only.
 
 ========== ============ ===================================================================================
 from       message      then

@@ -1,9 +1,9 @@
 """
 The rules of one group as its guardian has them: marks, root sets and handlers, and what they say about a question.
 
-The user's process describes its state as plain values (:func:`describe`); the guardian makes :class:`Rules` of it. Handlers that
-come with the package run in the guardian. Those of the user's own run in the user's process, and so does ``decide``: there the
-answer is to be asked for, with a deadline.
+The user's process describes its state as plain values (:func:`describe`); the guardian makes :class:`Rules` of it.
+Handlers that come with the package run in the guardian. Those of the user's own run in the user's process, and so
+does ``decide``: there the answer is to be asked for, with a deadline.
 """
 
 import enum
@@ -131,7 +131,7 @@ class Rules:
         return points
 
     def wanted(self, inside: Inside | None, fsid: bytes, is_dir: bool) -> int:
-        """Return the event types that marks want of an object there; when *inside* is unknown, what any of them wants."""
+        """Return the event types that marks want of an object there; with *inside* unknown, what any of them wants."""
         if inside is None:
             return self._find_wanted(None, fsid, is_dir)
         key = (inside, fsid, is_dir)

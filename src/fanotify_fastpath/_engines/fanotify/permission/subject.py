@@ -16,7 +16,8 @@ class Subject:
     """
     One question (:class:`~fanotify_fastpath.handlers.HandlerEvent`).
 
-    Nothing about the process is kept from one question to the next: while it waits, it can neither end unnoticed nor change.
+    Nothing about the process is kept from one question to the next: while it waits, it can neither end unnoticed nor
+    change.
     """
 
     __slots__ = ("_status", "dev", "inode", "inside_sets", "is_dir", "mask", "path", "tgid")

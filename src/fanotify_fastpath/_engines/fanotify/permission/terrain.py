@@ -1,8 +1,9 @@
 """
 What lies where, as far as the rules care, and what is noticed of its changing.
 
-Directories that move may take all below them in or out of a root: then nothing that the kernel remembers holds. Files that come
-into a directory, by renaming or linking, may bring a mark along that was right where they were before: it is taken off.
+Directories that move may take all below them in or out of a root: then nothing that the kernel remembers holds. Files
+that come into a directory, by renaming or linking, may bring a mark along that was right where they were before: it
+is taken off.
 """
 
 import contextlib
@@ -165,8 +166,8 @@ class Terrain:
         """
         Find the directories that roots and exceptions lie in.
 
-        What lies there cannot be remembered as one. A root that is a file may be in several: when it has more than one name,
-        or is not where it was when it was made a root, no directory is remembered on its filesystem.
+        What lies there cannot be remembered as one. A root that is a file may be in several: when it has more than
+        one name, or is not where it was when it was made a root, no directory is remembered on its filesystem.
         """
         self._above_roots.clear()
         self._above_files.clear()
@@ -188,7 +189,7 @@ class Terrain:
         return syscalls.name_to_handle_at(fd, b"..", 0)[0]
 
     def _above_file(self, fd: int, path: bytes) -> bytes | None:
-        """Return the handle of the only directory that a file lies in; None if it is not the only one, or not known."""
+        """Return the handle of the one directory that a file lies in; None if there are more, or it is not known."""
         self._structure.follow_file(fd)
         status = os.fstat(fd)
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Threads for what the user's own code decides. One that never comes back costs its thread, and nobody else waits for it."""
+"""Threads for what the user's own code decides. One that never comes back costs its thread; nobody waits for it."""
 
 import queue
 import threading
