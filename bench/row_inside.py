@@ -7,7 +7,7 @@ from bench.stats import Spread, format_ns, format_ratio, ratios
 
 _N_FILES = 100_000
 _NAMES = [
-    "nobody", "fanfp", "fanfp-async", "plain fanotify", "watchdog", "watchfiles", "asyncinotify", "inotifywait -r",
+    "nobody", "fanfp", "plain fanotify", "watchdog", "watchfiles", "asyncinotify", "inotifywait -r",
     "fsnotifywait -S", "fatrace",
 ]  # fmt: skip
 _PEER = "watchdog"

@@ -64,11 +64,18 @@ class Chain:
     The ordered handlers of one group.
 
     :param on_change: called after each attach, detach and change of a root set
+    :param before_change: called before each
     :param registry: where names are looked up
     """
 
-    def __init__(self, on_change: Callable[[], None], registry: Registry = default_registry) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[], None],
+        before_change: Callable[[], None] = lambda: None,
+        registry: Registry = default_registry,
+    ) -> None:
         self._on_change = on_change
+        self._before_change = before_change
         self._registry = registry
         self._lock = threading.Lock()
         self.attachments: tuple[Attachment, ...] = ()
@@ -101,7 +108,8 @@ class Chain:
             attachment = Attachment(_start(kind, check_arguments(kind.arguments, arguments)), exclusive)
             self._registry._use(kind, +1)
             for roots in attachment.handler.root_sets():
-                roots.on_change(self._on_change)
+                roots.on_change(self._on_change, self._before_change)
+            self._before_change()
             old = self.attachments
             self.attachments = (attachment, *old) if first else (*old, attachment)
         self._on_change()
@@ -144,6 +152,8 @@ class Chain:
 
         :param what: one attachment, every attachment of one name, or None for all
         """
+        if self.attachments:
+            self._before_change()
         with self._lock:
             gone = [a for a in self.attachments if what is None or a is what or a.name == what]
             self.attachments = tuple(a for a in self.attachments if a not in gone)

@@ -60,7 +60,7 @@ class Group:
             engine, include_self=include_self, submounts=submounts, max_queued=max_queued, with_tid=with_tid
         )
         self._permission: PermissionEngine | None = None
-        self._chain = Chain(self._refresh)
+        self._chain = Chain(self._refresh, self._catch_up)
         self._engine.use_chain(self._chain)
         self._marks: dict[Mark, list[tuple[Mark, MarkingEngine]]] = {}
         self._is_closed = False
@@ -282,6 +282,11 @@ class Group:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _catch_up(self) -> None:
+        """A change is about to be made: what has happened before is decided as things are."""
+        for engine in self._engines():
+            engine.catch_up()
 
     def _refresh(self) -> None:
         for engine in self._engines():

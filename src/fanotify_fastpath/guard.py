@@ -1,7 +1,7 @@
 """Forbidding: what may not be opened, read or executed below a directory, and by whom nevertheless."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Literal, Self
 
@@ -44,6 +44,9 @@ class Guard:
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.group)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return aiter(self.group)
 
     def fileno(self) -> int:
         """A descriptor that polls as readable when events wait."""

@@ -11,7 +11,7 @@ import itertools
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fanotify_fastpath._uapi import syscalls
@@ -166,7 +166,7 @@ class RootSet:
         self._points: dict[bytes, tuple[Root, bool]] = {}
         self._n_on: dict[bytes, int] = {}
         self._file_dirs: dict[bytes, int] = {}
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[Callable[[], None], Callable[[], None]] = {}
         for target in include:
             self._put(identify(target), True)
         for target in exclude:
@@ -182,8 +182,8 @@ class RootSet:
         :raises: as :func:`identify`
         """
         root = identify(target)
-        self._put(root, not exclude)
-        self._changed()
+        with self._changing():
+            self._put(root, not exclude)
         return root
 
     def remove(self, target: PathOrFd) -> None:
@@ -193,24 +193,25 @@ class RootSet:
         :param target: path (as it was given, also when it is gone by now) or descriptor
         :raises InvalidArgument: it is not in the set
         """
-        self._drop(self._find(target))
-        self._changed()
+        key = self._find(target)
+        with self._changing():
+            self._drop(key)
 
     def discard(self, key: bytes) -> None:
-        """Forget the root of that identity, if it is here."""
+        """Forget the root of that identity, if it is here: it is gone, whatever is still to be told about it."""
         if key in self._points:
             self._drop(key)
             self._changed()
 
     def include(self, root: Root) -> None:
         """Include a root that is identified already."""
-        self._put(root, True)
-        self._changed()
+        with self._changing():
+            self._put(root, True)
 
     def exclude(self, root: Root) -> None:
         """Make an exception of a root that is identified already."""
-        self._put(root, False)
-        self._changed()
+        with self._changing():
+            self._put(root, False)
 
     @property
     def roots(self) -> list[Root]:
@@ -230,14 +231,13 @@ class RootSet:
         """Every root and exception: identity → (root, is it included)."""
         return self._points
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call *listener* after each change."""
-        self._listeners.append(listener)
+    def on_change(self, listener: Callable[[], None], before: Callable[[], None] = lambda: None) -> None:
+        """Call *before* before each change that somebody makes, and *listener* after each."""
+        self._listeners[listener] = before
 
     def off_change(self, listener: Callable[[], None]) -> None:
-        """Stop calling *listener*."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        """Stop calling *listener*, and what came with it."""
+        self._listeners.pop(listener, None)
 
     def __len__(self) -> int:
         return len(self._points)
@@ -274,6 +274,13 @@ class RootSet:
         if key not in self._points:
             raise InvalidArgument(f"{target!r} is no root of this set")
         return key
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        for before in list(self._listeners.values()):
+            before()
+        yield
+        self._changed()
 
     def _changed(self) -> None:
         for listener in list(self._listeners):

@@ -50,6 +50,10 @@ class MarkingEngine(Protocol):
         """Send every event through *chain*."""
         ...
 
+    def catch_up(self) -> None:
+        """Something is about to change: decide about what has happened so far as things are now."""
+        ...
+
     def refresh(self) -> None:
         """Handlers or root sets have changed: nothing decided before holds."""
         ...

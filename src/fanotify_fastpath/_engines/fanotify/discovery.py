@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from fanotify_fastpath._engines.fanotify.sequence import Sequence
+from fanotify_fastpath._engines.fanotify.sequence import Place, Sequence
 from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Directory, Tree
 from fanotify_fastpath._uapi import syscalls
@@ -31,7 +31,6 @@ _CLIMB_TRIES = 10
 _RENAME_RECENT_S = 2.0
 
 Link = tuple[bytes, bytes, bytes]
-Place = tuple[bytes | None, bytes | None]
 
 
 class _MountedOver(Exception):

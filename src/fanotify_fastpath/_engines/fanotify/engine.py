@@ -7,10 +7,12 @@ from being told what to drop. The housekeeper also watches the mounts.
 """
 
 import contextlib
+import itertools
 import os
 import select
 import threading
 import time
+from collections.abc import Iterator
 
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
@@ -35,6 +37,11 @@ from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
+#: one turn of deciding takes no longer; the clock is looked at after so many records
+_DRAIN_MAX_S = 0.02
+_RECORDS_PER_LOOK = 64
+_COURTESY_S = 0.0005
+
 
 class FanotifyEngine:
     """
@@ -52,6 +59,7 @@ class FanotifyEngine:
         self.counters = Counters()
         self.superblocks: dict[bytes, Superblock] = {}
         self._lock = threading.RLock()
+        self._waiting: set[int] = set()
         self._store = Store(max_queued, self._count_lost)
         self._sender = Sender(Processes(), self.superblocks, self.counters, self._store.put, include_self, with_tid)
         self._interest = Interest()
@@ -73,7 +81,7 @@ class FanotifyEngine:
 
     def add_mark(self, mark: Mark) -> None:
         """Begin to deliver events for *mark*."""
-        with self._lock:
+        with self._locked():
             self._check_open()
             if mark.scope in (Scope.INODE, Scope.MOUNT):
                 self._add_object(mark)
@@ -91,10 +99,11 @@ class FanotifyEngine:
     def _add_tree(self, mark: Mark) -> None:
         if self._group is None:
             self._make_judge()
+        self.catch_up()
         for root in [mark.root, *mark.roots.roots]:
             self.watch_filesystem(root, int(mark.mask))
         self._interest.marks.append(mark)
-        mark.roots.on_change(self.refresh)
+        mark.roots.on_change(self.refresh, self.catch_up)
         self.refresh()
         for root in mark.roots.roots:
             self._settle_root(mark, root)
@@ -118,9 +127,10 @@ class FanotifyEngine:
 
     def remove_mark(self, mark: Mark) -> None:
         """Stop delivering events for *mark*."""
-        with self._lock:
+        with self._locked():
             self._check_open()
             if mark in self._interest.marks:
+                self.catch_up()
                 self._interest.marks.remove(mark)
                 mark.roots.off_change(self.refresh)
                 self.refresh()
@@ -129,7 +139,7 @@ class FanotifyEngine:
 
     def add_root(self, mark: Mark, root: Root) -> None:
         """Add one more root to a mark of scope subtree, from when this returns."""
-        with self._lock:
+        with self._locked():
             self._check_open()
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
@@ -139,11 +149,29 @@ class FanotifyEngine:
         """Send every event through *chain*."""
         self._interest.chain = self._sender.chain = chain
 
+    def catch_up(self) -> None:
+        """Something is about to change: decide about what has happened so far as things are now."""
+        if self._is_closed or self._group is None:
+            return
+        with self._locked():
+            self._begin_batch()
+            self._sequence.catch_up()
+            for _ in range(self._sequence.n_pending):
+                raw = self._sequence.next()
+                if raw is None:
+                    break
+                self._judge.judge(raw)
+            self._store.signal(is_more_coming=self.has_backlog())
+
+    def _begin_batch(self) -> None:
+        self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._sender.processes.begin()
+
     def refresh(self) -> None:
         """Marks, handlers or root sets have changed: nothing decided before holds."""
         if self._is_closed:
             return
-        with self._lock:
+        with self._locked():
             self._interest.rebuild()
             self._tree.use_sets(self._interest.sets)
             for fsid in list(self._kernel_masks):
@@ -226,11 +254,11 @@ class FanotifyEngine:
 
     def inject(self, event: Event) -> None:
         """Put an event that was made elsewhere into the stream."""
-        with self._lock:
+        with self._locked():
             self.counters.n_delivered += 1
             self._store.put(event)
             if not self._is_closed:
-                self._store.signal()
+                self._store.signal(is_more_coming=self.has_backlog())
 
     def anchor(self, root: Root) -> None:
         """A root stands where it stands now: its path is the one that its owner gave, until it moves."""
@@ -265,7 +293,7 @@ class FanotifyEngine:
                 if self._failure is not None:
                     raise self._failure
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if self._epoll.poll(left):
+                if self.has_backlog() or self._epoll.poll(left):
                     self._pump()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
@@ -298,7 +326,7 @@ class FanotifyEngine:
         with self._lock:
             events = self._store.take(max_events)
             if not self._is_closed:
-                self._store.signal()
+                self._store.signal(is_more_coming=self.has_backlog())
             return events
 
     def fileno(self) -> int:
@@ -307,6 +335,8 @@ class FanotifyEngine:
 
     def _pump(self) -> None:
         """Take what the kernel has and decide about it."""
+        if self._waiting:  # a lock that is released and taken again at once lets nobody in
+            time.sleep(_COURTESY_S)
         with self._lock:
             if self._is_closed:
                 return
@@ -315,8 +345,7 @@ class FanotifyEngine:
                 superblock.release()
 
     def _drain(self) -> None:
-        self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._sender.processes.begin()
+        self._begin_batch()
         if self._group is not None:
             self._sequence.fill()
             self._drain_sequence()
@@ -325,16 +354,38 @@ class FanotifyEngine:
             self._objects.drain(self._interest.sets)
 
     def _drain_sequence(self) -> None:
-        while True:
+        """Decide about what was read; when that takes long, leave the rest for the next time, and let others in."""
+        until = time.monotonic() + _DRAIN_MAX_S
+        for n in itertools.count(1):
             raw = self._sequence.next()
             if raw is not None:
                 self._judge.judge(raw)
+                if n % _RECORDS_PER_LOOK == 0 and time.monotonic() > until:
+                    return
                 continue
             unchecked = self._sequence.take_unchecked()
             if not unchecked:
                 return
             for chain in unchecked:  # this may read more
                 self._judge.check_renames(chain)
+
+    def has_backlog(self) -> bool:
+        """Tell whether there are records that were read and not yet decided about."""
+        return self._group is not None and self._sequence.n_pending > 0
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Take the lock, also from a reader that is busy without end."""
+        me = threading.get_ident()
+        self._waiting.add(me)
+        try:
+            self._lock.acquire()
+        finally:
+            self._waiting.discard(me)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     # --- for the housekeeper ---
 
@@ -374,7 +425,7 @@ class FanotifyEngine:
     def _signal(self) -> None:
         with self._lock:
             if not self._is_closed:
-                self._store.signal()
+                self._store.signal(is_more_coming=self.has_backlog())
 
     def _groups(self) -> list[KernelGroup]:
         groups = [self._group, self._objects.group if self._objects is not None else None]
@@ -393,7 +444,7 @@ class FanotifyEngine:
         if os.getpid() != self._pid:
             self._close_after_fork()
             return
-        with self._lock:
+        with self._locked():
             if self._is_closed:
                 return
             self._is_closed = True

@@ -58,7 +58,7 @@ class Judge:
         """Decide about one record."""
         mask = raw.mask
         if mask & _OVERFLOW:
-            self.overflow(None)
+            self.overflow(raw.pid or None)
         elif mask & _RENAME and raw.dir is not None and raw.dir2 is not None:
             self._judge_rename(raw, raw.dir, raw.dir2)
         elif raw.dir is None:

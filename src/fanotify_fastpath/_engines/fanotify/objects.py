@@ -69,7 +69,8 @@ class Objects:
 
         :param sets: the root sets in use
         """
-        if not self.sequence.fill():
+        self.sequence.fill()
+        if not self.sequence.n_pending:
             return
         self._begin(sets)
         raw = self.sequence.next()

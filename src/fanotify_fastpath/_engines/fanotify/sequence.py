@@ -25,10 +25,15 @@ _RENAME = int(Mask.RENAME)
 _DELETE = int(Mask.DELETE)
 _CREATE = int(Mask.CREATE)
 _ONDIR = int(Mask.ONDIR)
+_OVERFLOW = int(Mask.Q_OVERFLOW)
 _STRUCTURAL = _RENAME | _DELETE | _CREATE
 _FID, _DFID_NAME, _DFID = int(InfoType.FID), int(InfoType.DFID_NAME), int(InfoType.DFID)
 _OLD, _NEW = int(InfoType.OLD_DFID_NAME), int(InfoType.NEW_DFID_NAME)
 _ERROR = int(InfoType.ERROR)
+#: enough to read what a queue of any sensible length held (4 MiB each), and an end to it while it is being filled
+_CATCH_UP_FILLS = 64
+
+Place = tuple[bytes | None, bytes | None]
 
 
 class Raw:
@@ -40,6 +45,7 @@ class Raw:
     :ivar obj: identity of the object, if reported
     :ivar dir2: for a rename the new directory
     :ivar name2: for a rename the new name
+    :ivar pid: process (or thread) id; for an overflow the number of records lost, 0 when unknown
     """
 
     __slots__ = ("dir", "dir2", "mask", "name", "name2", "obj", "pid")
@@ -92,42 +98,93 @@ def decode(buffer: bytes) -> list[Raw]:
     return raws
 
 
+class _Held:
+    """DELETEs that are held back, found by their place or by the directory that they are in."""
+
+    def __init__(self) -> None:
+        self._at: dict[Place, Raw] = {}
+        self._in: dict[bytes | None, dict[Place, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._at)
+
+    def add(self, raw: Raw) -> None:
+        place = (raw.dir, raw.name)
+        self._at[place] = raw
+        self._in.setdefault(raw.dir, {})[place] = None
+
+    def before(self, raw: Raw) -> Raw | None:
+        """Take one out that must have happened before *raw*."""
+        if raw.mask & _DELETE and raw.obj in self._in:  # a directory is empty when it goes
+            return self._take(next(iter(self._in[raw.obj])))
+        for place in ((raw.dir, raw.name), (raw.dir2, raw.name2)):
+            held = self._at.get(place)
+            if held is not None and held.obj != raw.obj:  # the place was free for another
+                return self._take(place)
+        return None
+
+    def first(self) -> Raw:
+        """Take the first one out, or what must have happened before it."""
+        return self._take(next(iter(self._at)))
+
+    def clear(self) -> None:
+        self._at.clear()
+        self._in.clear()
+
+    def _take(self, place: Place) -> Raw:
+        while self._at[place].obj in self._in:
+            place = next(iter(self._in[self._at[place].obj]))
+        raw = self._at.pop(place)
+        del self._in[raw.dir][place]
+        if not self._in[raw.dir]:
+            del self._in[raw.dir]
+        return raw
+
+
 class Sequence:
     """
     The records of one group between the kernel's queue and the engine.
 
-    :param read: takes everything that is queued now; returns the bytes of each read, and whether the queue was emptied
+    :param read: takes what is queued, up to a limit; returns the bytes of each read, and whether the queue was emptied
+    :param max_records: records kept for an engine that is slow; past it, all are given up for one overflow record
     :ivar doubtful: renamed objects whose place is in doubt at this place of the stream, with their renames
     """
 
-    def __init__(self, read: Callable[[], tuple[list[bytes], bool]]) -> None:
+    def __init__(self, read: Callable[[], tuple[list[bytes], bool]], max_records: int = 1 << 20) -> None:
         self._read = read
+        self._max = max_records
         self._pending: deque[Raw] = deque()
         self._structure: dict[bytes, deque[Raw]] = {}
-        self._held: list[Raw] = []
+        self._held = _Held()
         self._emptied = True
         self._renames: dict[bytes, list[Raw]] = {}
         self._unchecked: list[list[Raw]] = []
         self.doubtful: dict[bytes, list[Raw]] = {}
 
-    def fill(self) -> int:
-        """Read what is queued in the kernel; return the number of records."""
+    def fill(self) -> None:
+        """Read what is queued in the kernel, up to a limit."""
         buffers, self._emptied = self._read()
-        n_new = 0
         for buffer in buffers:
             raws = decode(buffer)
-            n_new += len(raws)
             self._pending.extend(raws)
             for raw in raws:
                 if raw.mask & _STRUCTURAL and raw.obj is not None and (raw.mask & _ONDIR or raw.mask & _RENAME):
                     self._structure.setdefault(raw.obj, deque()).append(raw)
-        return n_new
+        if len(self._pending) > self._max:
+            self._give_up()
 
     def catch_up(self) -> None:
-        """Read everything that had been queued when this was called."""
+        """Read all that had been queued when this was called."""
         self.fill()
-        while not self._emptied:
+        for _ in range(_CATCH_UP_FILLS):
+            if self._emptied:
+                return
             self.fill()
+
+    @property
+    def n_pending(self) -> int:
+        """Number of records that were read and not given out."""
+        return len(self._pending)
 
     def position(self, key: bytes) -> tuple[bytes, bytes] | None:
         """
@@ -143,11 +200,11 @@ class Sequence:
     def next(self) -> Raw | None:
         """Return the next record, or None when all that was read has been given out."""
         if self._held:
-            if not self._pending:
-                return self._held.pop(0) if self._emptied else None
-            due = self._held_before(self._pending[0])
+            due = self._held.before(self._pending[0]) if self._pending else None
             if due is not None:
                 return due
+            if not self._pending and self._emptied:
+                return self._held.first()
         if not self._pending:
             self._close_window()
             return None
@@ -170,7 +227,7 @@ class Sequence:
         if raw.mask & _RENAME:
             self._note_rename(raw, obj)
         elif raw.mask & _DELETE and self._deleted_later(raw, obj):
-            self._held.append(Raw(raw.mask & (_DELETE | _ONDIR), raw.pid, raw.dir, raw.name, obj))
+            self._held.add(Raw(raw.mask & (_DELETE | _ONDIR), raw.pid, raw.dir, raw.name, obj))
             raw.mask &= ~_DELETE
         return raw
 
@@ -181,16 +238,15 @@ class Sequence:
         coming = self._structure.get(obj)
         return bool(coming) and any(r.dir2 == raw.dir and r.name2 == raw.name for r in coming or ())
 
-    def _held_before(self, raw: Raw) -> Raw | None:
-        """Return the first held DELETE that must have happened before *raw*."""
-        for n, held in enumerate(self._held):
-            same_place = (raw.dir == held.dir and raw.name == held.name) or (
-                raw.dir2 == held.dir and raw.name2 == held.name and raw.dir2 is not None
-            )
-            parent_goes = raw.mask & _DELETE and raw.obj == held.dir
-            if parent_goes or (same_place and raw.obj != held.obj):
-                return self._held.pop(n)
-        return None
+    def _give_up(self) -> None:
+        """The engine cannot keep up: instead of memory without bound, an overflow with the number of records."""
+        overflow = Raw(_OVERFLOW, len(self._pending))
+        self._pending.clear()
+        self._structure.clear()
+        self._held.clear()
+        self._renames.clear()
+        self.doubtful.clear()
+        self._pending.append(overflow)
 
     def _note_rename(self, raw: Raw, obj: bytes) -> None:
         chain = self._renames.setdefault(obj, [])

@@ -48,12 +48,17 @@ class Store:
             return taken
         return [events.popleft() for _ in range(max_events)]
 
-    def signal(self) -> None:
-        """Make the descriptor readable while there is something to take, and only then."""
-        if self._events and not self._is_signalled:
+    def signal(self, *, is_more_coming: bool) -> None:
+        """
+        Make the descriptor readable while there is something to take, and only then.
+
+        :param is_more_coming: there is something to read that no other descriptor tells of
+        """
+        is_ready = bool(self._events) or is_more_coming
+        if is_ready and not self._is_signalled:
             self._is_signalled = True
             os.eventfd_write(self._ready_fd, 1)
-        elif not self._events and self._is_signalled:
+        elif not is_ready and self._is_signalled:
             self._is_signalled = False
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._ready_fd)

@@ -27,7 +27,6 @@ from fanotify_fastpath._engines.fanotify.permission.protocol import Message, Unp
 from fanotify_fastpath._engines.fanotify.permission.rules import Decision, Outcome, Rules
 from fanotify_fastpath._engines.fanotify.permission.subject import Subject
 from fanotify_fastpath._engines.fanotify.permission.terrain import Terrain
-from fanotify_fastpath.errors import FastpathError
 
 _INIT_TGID = 1
 #: bytes that may wait for a slow user's process; past it events are counted as lost
@@ -133,7 +132,7 @@ class Guardian:
             return
         try:
             decision, subject = self._judge.decide(question, group, is_tree=group is self._marking.trees)
-        except (OSError, FastpathError):  # the object or its filesystem went away meanwhile
+        except Exception:  # it went away meanwhile; and even a bug must not end the guard
             subject = Subject(question.mask, None, None, question.tgid, None, is_dir=False)
             decision = Decision(Outcome.UNDECIDED)
         outcome = decision.outcome

@@ -97,8 +97,9 @@ class AskingGroup:
 
     def answer(self, fd: int, allow: bool, code: int = 0) -> None:
         """Answer one question and close its descriptor. Who waited may be gone by now."""
+        # First close: the number is enough for the kernel, and who goes on may want to unmount.
+        os.close(fd)
         if self.fd < 0:
-            os.close(fd)
             return
         try:
             os.write(self.fd, encode_response(fd, allow, errno=code if self.with_errno and not allow else 0))
@@ -106,8 +107,6 @@ class AskingGroup:
             if exc.errno == errno.EINVAL:  # no error numbers before Linux 6.14
                 with contextlib.suppress(OSError):
                     os.write(self.fd, encode_response(fd, allow))
-        finally:
-            os.close(fd)
 
     def close(self) -> None:
         """Give up the marks; the kernel allows whatever waits."""

@@ -1,0 +1,189 @@
+"""
+Random programs of file operations, for other processes to run.
+
+A program is a seed: each process draws its operations from it, on a few names so that they meet. Many fail, as they do in
+life; what counts is the tree in the end. Nothing of the package under test is used here.
+"""
+
+import errno
+import os
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from scenarios import actions
+
+#: few names, so that operations meet; nasty ones, so that bytes matter
+NAMES = (b"a", b"b", b"c", b"\xff\xfe", b"new\nline", b"x (deleted)", b"\\012")
+_EXPECTED = {
+    getattr(errno, name)
+    for name in "ENOENT EEXIST ENOTDIR EISDIR ENOTEMPTY EINVAL ELOOP EXDEV ENXIO EPERM ESTALE ENOTSUP EMLINK EBUSY".split()
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """
+    Where a program plays.
+
+    :ivar inside: the directory that is watched
+    :ivar outside: a directory beside it
+    :ivar alias: a bind mount of *inside*, empty if there is none
+    :ivar seed: the program
+    :ivar n_operations: of each process
+    :ivar operations: names of the operations to draw from, all if empty
+    """
+
+    inside: bytes
+    outside: bytes
+    alias: bytes
+    seed: int
+    n_operations: int
+    operations: tuple[str, ...] = ()
+
+
+class Player:
+    """One process of a program."""
+
+    def __init__(self, setting: Setting, who: int) -> None:
+        self.setting = setting
+        self.rng = random.Random(f"{setting.seed}/{who}")
+        self.log: list[tuple[str, tuple[Any, ...], int]] = []
+
+    def place(self, *, is_through_alias: bool = False) -> bytes:
+        """A path at a random depth, inside or outside."""
+        setting, rng = self.setting, self.rng
+        top = setting.inside if rng.random() < 0.6 else setting.outside
+        if is_through_alias and setting.alias and top == setting.inside:
+            top = setting.alias
+        depth = rng.choice((1, 1, 2, 2, 3, 4))
+        return b"/".join([top, *(rng.choice(NAMES[: 2 + depth]) for _ in range(depth))])
+
+    def pair(self) -> tuple[bytes, bytes]:
+        return self.place(), self.place()
+
+    def play(self) -> list[tuple[str, tuple[Any, ...], int]]:
+        """Do all operations. Returns each with its arguments and error number."""
+        known = self.setting.operations or tuple(OPERATIONS)
+        choices = [name for name in known for _ in range(OPERATIONS[name][0])]
+        for _ in range(self.setting.n_operations):
+            name = self.rng.choice(choices)
+            _, draw, do = OPERATIONS[name]
+            arguments = draw(self)
+            code = 0
+            try:
+                do(*arguments)
+            except shutil.Error:
+                code = -1
+            except OSError as exc:
+                code = exc.errno or -1
+                if code not in _EXPECTED:
+                    raise
+            self.log.append((name, arguments, code))
+        return self.log
+
+
+def _make_directories(path: bytes) -> None:
+    os.makedirs(path)
+    actions.touch(path + b"/a")
+
+
+def _remove_tree(path: bytes) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _exchange(old: bytes, new: bytes) -> None:
+    actions.rename2(old, new, actions.RENAME_EXCHANGE)
+
+
+def _whiteout(old: bytes, new: bytes) -> None:
+    actions.rename2(old, new, actions.RENAME_WHITEOUT)
+
+
+def _there_and_back(old: bytes, new: bytes) -> None:
+    os.rename(old, new)
+    os.rename(new, old)
+
+
+def _to_and_fro(old: bytes, new: bytes) -> None:
+    os.rename(old, new)
+    os.rename(new, old)
+    os.rename(old, new)
+
+
+def _write(path: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    os.write(fd, b"x")
+    os.close(fd)
+
+
+def _recreate(path: bytes) -> None:
+    _write(path)
+    os.unlink(path)
+    _write(path)
+
+
+def _tmpfile(path: bytes) -> None:
+    actions.link_tmpfile(os.path.dirname(path), path)
+
+
+def _symlink(target: bytes, path: bytes) -> None:
+    os.symlink(b"nowhere/" + os.path.basename(target), path)
+
+
+def _one(player: Player) -> tuple[bytes, ...]:
+    return (player.place(),)
+
+
+def _aliased(player: Player) -> tuple[bytes, ...]:
+    return (player.place(is_through_alias=True),)
+
+
+def _two(player: Player) -> tuple[bytes, ...]:
+    return player.pair()
+
+
+def _chmod(path: bytes) -> None:
+    os.chmod(path, 0o700)
+
+
+def _truncate(path: bytes) -> None:
+    os.truncate(path, 1)
+
+
+#: name → weight, how to draw the arguments, what to do
+OPERATIONS: dict[str, tuple[int, Callable[[Player], tuple[bytes, ...]], Callable[..., Any]]] = {
+    "write": (8, _aliased, _write),
+    "recreate": (2, _one, _recreate),
+    "unlink": (4, _aliased, os.unlink),
+    "mkdir": (8, _aliased, os.mkdir),
+    "mkdir -p": (3, _one, _make_directories),
+    "rmdir": (2, _aliased, os.rmdir),
+    "rm -r": (2, _one, _remove_tree),
+    "rename": (10, _two, os.rename),
+    "there and back": (1, _two, _there_and_back),
+    "to and fro": (1, _two, _to_and_fro),
+    "link": (3, _two, os.link),
+    "symlink": (1, _two, _symlink),
+    "exchange": (3, _two, _exchange),
+    "whiteout": (1, _two, _whiteout),
+    "tmpfile": (2, _one, _tmpfile),
+    "truncate": (1, _one, _truncate),
+    "chmod": (1, _one, _chmod),
+}
+
+
+def play(setting: Setting, who: int) -> list[tuple[str, tuple[Any, ...], int]]:
+    """Run one process's part of a program."""
+    return Player(setting, who).play()
+
+
+def replay(operations: list[tuple[str, tuple[bytes, ...]]]) -> None:
+    """Run operations with given arguments; for finding the few that matter."""
+    for name, arguments in operations:
+        try:
+            OPERATIONS[name][2](*arguments)
+        except OSError:
+            continue
