@@ -1,5 +1,5 @@
 """
-What the scenario suite and the oracle share: filesystems that the session makes and removes, the gate for root, leak checks.
+What the scenarios and the oracle share: filesystems that the session makes and removes, the gate for root, leak checks.
 
 Tests mark and mount only what is made here, below a temporary directory of the session.
 """

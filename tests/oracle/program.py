@@ -1,8 +1,8 @@
 """
 Random programs of file operations, for other processes to run.
 
-A program is a seed: each process draws its operations from it, on a few names so that they meet. Many fail, as they do in
-life; what counts is the tree in the end. Nothing of the package under test is used here.
+A program is a seed: each process draws its operations from it, on a few names so that they meet. Many fail, as they do
+in life; what counts is the tree in the end. Nothing of the package under test is used here.
 """
 
 import errno
@@ -17,10 +17,10 @@ from scenarios import actions
 
 #: few names, so that operations meet; nasty ones, so that bytes matter
 NAMES = (b"a", b"b", b"c", b"\xff\xfe", b"new\nline", b"x (deleted)", b"\\012")
-_EXPECTED = {
-    getattr(errno, name)
-    for name in "ENOENT EEXIST ENOTDIR EISDIR ENOTEMPTY EINVAL ELOOP EXDEV ENXIO EPERM ESTALE ENOTSUP EMLINK EBUSY".split()
-}
+_FAILURES = (
+    "ENOENT EEXIST ENOTDIR EISDIR ENOTEMPTY EINVAL ELOOP EXDEV ENXIO EPERM ESTALE ENOTSUP EMLINK EBUSY ENAMETOOLONG"
+)
+_EXPECTED = {getattr(errno, name) for name in _FAILURES.split()}
 
 
 @dataclass(frozen=True)
@@ -187,3 +187,52 @@ def replay(operations: list[tuple[str, tuple[bytes, ...]]]) -> None:
             OPERATIONS[name][2](*arguments)
         except OSError:
             continue
+
+
+def play_unique(base: bytes, seed: int, n_operations: int, moves_directories: bool) -> None:
+    """A script in which no name is ever used twice."""
+    rng = random.Random(seed)
+    directories, files = [base], list[bytes]()
+
+    def new(prefix: bytes) -> bytes:
+        return rng.choice(directories) + b"/%s%d" % (prefix, n)
+
+    for n in range(n_operations):
+        action = rng.choice(("write", "mkdir", "read", "rename", "rename dir", "unlink", "list", "chmod", "link", "tmp"))
+        if action == "mkdir":
+            directories.append(new(b"dir"))
+            os.mkdir(directories[-1])
+        elif action == "list":
+            os.listdir(rng.choice(directories))
+        elif action == "rename dir" and len(directories) > 3 and moves_directories:
+            _rename_directory(directories, files, rng, n)
+        elif action == "write" or not files:
+            files.append(new(b"file"))
+            actions.write(files[-1])
+        elif action == "rename":
+            at = rng.randrange(len(files))
+            old, files[at] = files[at], new(b"renamed")
+            os.rename(old, files[at])
+        elif action == "link":
+            files.append(new(b"link"))
+            os.link(files[-2], files[-1])
+        elif action == "unlink":
+            os.unlink(files.pop(rng.randrange(len(files))))
+        elif action == "read":
+            actions.read(rng.choice(files))
+        elif action == "chmod":
+            os.chmod(rng.choice(files), 0o600 + n % 2)
+        else:
+            path = new(b"gone")
+            actions.write(path)
+            os.unlink(path)
+
+
+def _rename_directory(directories: list[bytes], files: list[bytes], rng: random.Random, n: int) -> None:
+    """Rename a directory, and all that is below it in the lists."""
+    old = directories[rng.randrange(1, len(directories))]
+    parents = [path for path in directories if not (path + b"/").startswith(old + b"/")]
+    new = rng.choice(parents) + b"/moved%d" % n
+    os.rename(old, new)
+    for paths in (directories, files):
+        paths[:] = [new + path[len(old) :] if (path + b"/").startswith(old + b"/") else path for path in paths]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import Mounter
+from fanotify_fastpath import Event, Mask
 from scenarios.conftest import Stage
 from scenarios.support import Other
-
-from fanotify_fastpath import Event, Mask
 
 from . import program
 from .fold import Picture
@@ -60,12 +60,13 @@ def run(stage: Stage, mounts: Mounter, seed: int, n_operations: int) -> None:
         waiter.join()
     assert len(logs) == N_PROCESSES
     take(ears.hear(inside))
+    picture.finish()
     said = picture.differences()
     if said:
         save(kind, stage.how, seed, n_operations)
         report(said, events, picture)
     assert said == [], f"seed {seed} on {kind} by {stage.how}"
-    assert picture.n_rescans <= len(events) // 3 + 10
+    assert picture.n_looks <= len(events) // 3 + 10
 
 
 def save(kind: str, how: str, seed: int, n_operations: int) -> None:
@@ -105,7 +106,10 @@ def test_many_random_programs(stage: Stage, mounts: Mounter, seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("filesystem", "how", "seed", "n_operations"),
-    [(entry["filesystem"], entry["how"], entry["seed"], entry["n_operations"]) for entry in json.loads(SEEDS.read_text())],
+    [
+        (entry["filesystem"], entry["how"], entry["seed"], entry["n_operations"])
+        for entry in json.loads(SEEDS.read_text())
+    ],
     indirect=["filesystem", "how"],
 )
 def test_a_seed_that_failed_once_passes(stage: Stage, mounts: Mounter, seed: int, n_operations: int) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Filesystem
 
+from conftest import Filesystem
 from fanotify_fastpath import Group, Mask, Scope, watch
 from fanotify_fastpath.group import EngineName
 
@@ -89,9 +89,7 @@ def _no_leaks(no_leaks: None) -> None: ...
 
 
 @pytest.fixture
-def stage(
-    other: Other, no_leaks: None, filesystem: Filesystem, engine: EngineName, how: str
-) -> Iterator[Stage]:
+def stage(other: Other, no_leaks: None, filesystem: Filesystem, engine: EngineName, how: str) -> Iterator[Stage]:
     with contextlib.ExitStack() as exits:
         yield Stage(filesystem.dir, filesystem, engine, other, how, exits)
 

@@ -1,11 +1,12 @@
 """
 S17: a storm of which the truth is known.
 
-Directories travel: *outer* ones between the root and outside, *inner* ones between the outer ones. Writers hold each inner
-directory open and make chains of directories with a file at the end, wherever it is just then. Shared memory says where
-each one is: its word is even while it rests, with the number of its moves, and odd while it is being renamed. A writer reads
-the words before and after each operation: when they are equal and even, the place is known for certain; else both are
-possible. The kernel queues an event before the system call returns, so the order of the events is the order of the words.
+Directories travel: *outer* ones between the root and outside, *inner* ones between the outer ones. Writers hold each
+inner directory open and make chains of directories with a file at the end, wherever it is just then. Shared memory says
+where each one is: its word is even while it rests, with the number of its moves, and odd while it is being renamed. A
+writer reads the words before and after each operation: when they are equal and even, the place is known for certain;
+else both are possible. The kernel queues an event before the system call returns, so the order of the events is the
+order of the words.
 """
 
 import mmap
@@ -26,7 +27,7 @@ class Plan:
     :ivar words: file of the shared words: stop flag, outer directories, inner directories
     :ivar inside: directory that is watched
     :ivar outside: directory beside it
-    :ivar plain_names: outer directories from this number on keep their name in each move; the others carry the number of it
+    :ivar plain_names: outer directories from this number on keep their name in each move; the others carry its number
     """
 
     words: str
@@ -69,23 +70,26 @@ class Made:
         """Tell whether the place is known."""
         return self.before == self.after and not self.before[0] >> _SHIFT & 1 and not self.before[1] & 1
 
-    def places(self, plan: Plan) -> set[str]:
-        """Where it may have been made: one path when that is certain."""
-        return {path for words in (self.before, self.after) for path in _paths(plan, self.inner, words, self)}
+    def may_be_at(self, plan: Plan, path: str) -> bool:
+        """Tell whether it may have been made there; when its place is certain, only one path will do."""
+        below = f"/{self.below}/{self.name}"
+        if self.is_certain:
+            return path == self.place(plan)
+        # which outer directory an inner one goes to, and where that one stood, is not recorded
+        moves = {self.before[0] >> _SHIFT >> 1, ((self.after[0] >> _SHIFT) + 1) >> 1}
+        between = range(min(moves), max(moves) + 1)
+        return any(path.endswith(f"/inner{self.inner}-{n}{below}") for n in between)
 
+    def is_doubtful(self, plan: Plan) -> bool:
+        """Tell whether the kernel may have merged renames above it: those of a directory that keeps its name."""
+        return not self.is_certain or self.before[0] & (1 << _SHIFT) - 1 >= plan.plain_names
 
-def _paths(plan: Plan, inner: int, words: tuple[int, int], made: Made) -> set[str]:
-    inner_word, outer_word = words
-    outer = inner_word & (1 << _SHIFT) - 1
-    inner_seq = inner_word >> _SHIFT
-    # an odd number: the rename may have happened or not
-    inner_moves = {inner_seq // 2, (inner_seq + 1) // 2}
-    outer_moves = {outer_word // 2, (outer_word + 1) // 2}
-    return {
-        f"{plan.outer_path(outer, moves)}/inner{inner}-{inner_move}/{made.below}/{made.name}"
-        for moves in outer_moves
-        for inner_move in inner_moves
-    }
+    def place(self, plan: Plan) -> str:
+        """The path at which it was made, if that is certain."""
+        inner_word, outer_word = self.before
+        outer = inner_word & (1 << _SHIFT) - 1
+        inner = f"inner{self.inner}-{inner_word >> _SHIFT >> 1}"
+        return f"{plan.outer_path(outer, outer_word // 2)}/{inner}/{self.below}/{self.name}"
 
 
 class Words:
@@ -199,14 +203,14 @@ def write_files(plan: Plan, links: str, who: int, n_operations: int, seed: int) 
 
 
 def _chain(words: Words, rng: random.Random, top: int, inner: int, label: str, made: list[Made]) -> int:
-    """mkdir -p, a file or two in the last, perhaps a rename of the first directory, perhaps rm -r. Returns operations."""
+    """mkdir -p, a file or two in the last, perhaps a rename of the first, perhaps rm -r. Returns operations."""
     names = [f"c{label}", *"abc"[: rng.randrange(4)]]
     fds, n_done = [top], 0
     for name in names:
         os.mkdir(name, dir_fd=fds[-1])
         fds.append(os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fds[-1]))
         n_done += 1
-    files = []
+    files: list[str] = []
     for _ in range(rng.randrange(1, 3)):
         files.append(_create(words, fds[-1], inner, "/".join(names), f"f{label}-{len(files)}", made))
         n_done += 1
@@ -253,7 +257,8 @@ def hold_open(plan: Plan, links: str) -> list[int]:
 
 def open_links(directory: str) -> list[int]:
     """Open what :func:`hold_open` holds open, in order."""
-    return [os.open(f"{directory}/{name}", os.O_RDONLY | os.O_DIRECTORY) for name in sorted(os.listdir(directory))]
+    names = sorted(os.listdir(directory))
+    return [os.open(f"{directory}/{name}", os.O_RDONLY | os.O_DIRECTORY) for name in names]
 
 
 def make_chains(top: str, who: int, n_chains: int) -> None:

@@ -105,7 +105,7 @@ class Ears:
         """
         Return the events since the last call.
 
-        :param fence_in: a directory whose events are delivered (create, open or any later): the last event is made there
+        :param fence_in: a directory whose events are delivered (create, open or later): the last event is made there
         """
         Ears._n_fences += 1
         name = f"fence-{Ears._n_fences}-"
@@ -133,7 +133,7 @@ class Ears:
 
 
 def told(events: Iterable[Event], below: Path) -> dict[str, Mask]:
-    """What was told about each path: paths relative to *below*, and the union of the event types, renames by new path."""
+    """What was told about each path, relative to *below*: the union of the event types; renames count by new path."""
     result: dict[str, Mask] = {}
     for event in events:
         path = "?" if event.path is None else os.path.relpath(event.path, below)
@@ -143,9 +143,7 @@ def told(events: Iterable[Event], below: Path) -> dict[str, Mask]:
 
 def paths(events: Iterable[Event], mask: Mask, below: Path) -> list[str]:
     """Paths relative to *below* of the events that have any of these types, in order."""
-    return [
-        "?" if event.path is None else os.path.relpath(event.path, below) for event in events if event.mask & mask
-    ]
+    return ["?" if event.path is None else os.path.relpath(event.path, below) for event in events if event.mask & mask]
 
 
 def renames(events: Iterable[Event], below: Path) -> list[tuple[str, str, str | None]]:

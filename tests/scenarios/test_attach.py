@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Mounter, open_descriptors
 
+from conftest import Mounter, open_descriptors
 from fanotify_fastpath import (
     FastpathError,
     Group,

@@ -3,7 +3,6 @@
 import os
 
 from conftest import everywhere
-
 from fanotify_fastpath import Mask
 
 from . import actions

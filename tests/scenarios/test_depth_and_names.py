@@ -1,10 +1,11 @@
 """S18 and names: deep trees, paths longer than PATH_MAX, and names that are no text."""
 
+import itertools
 import os
 
 import pytest
-from conftest import everywhere
 
+from conftest import everywhere
 from fanotify_fastpath import Mask
 
 from . import actions
@@ -66,7 +67,11 @@ def test_a_name_of_any_bytes_survives(stage: Stage, kind: str) -> None:
         expected = [path for directory in expected for path in (directory, directory + b"/in")]
     assert [event.raw_path for event in heard] == expected
     assert [os.fsencode(event.path or "") for event in heard] == expected
-    assert all(event.is_dir == (kind == "directory" and not event.raw_path.endswith(b"/in")) for event in heard if event.raw_path)
+    assert all(
+        event.is_dir == (kind == "directory" and not event.raw_path.endswith(b"/in"))
+        for event in heard
+        if event.raw_path
+    )
 
 
 @everywhere
@@ -75,10 +80,10 @@ def test_renames_between_nasty_names_are_told_with_both(stage: Stage) -> None:
     base = os.fsencode(root)
     stage.other(actions.touch, base + b"/" + NASTY[0])
     ears = stage.watch(root)
-    for old, new in zip(NASTY, NASTY[1:], strict=False):
+    for old, new in itertools.pairwise(NASTY):
         stage.other(os.rename, base + b"/" + old, base + b"/" + new)
     heard = [(event.raw_old_path, event.raw_path) for event in ears.hear(root) if event.mask & Mask.RENAME]
-    assert heard == [(base + b"/" + old, base + b"/" + new) for old, new in zip(NASTY, NASTY[1:], strict=False)]
+    assert heard == [(base + b"/" + old, base + b"/" + new) for old, new in itertools.pairwise(NASTY)]
 
 
 @both_ways

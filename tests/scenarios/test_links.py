@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from conftest import everywhere
 
+from conftest import everywhere
 from fanotify_fastpath import Mask
 
 from . import actions

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import open_descriptors
 
+from conftest import open_descriptors
 from fanotify_fastpath import Group, Mask, Scope
 
 from . import actions

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Mounter
 
+from conftest import Mounter
 from fanotify_fastpath import Event, Mask, Scope
 
 from . import actions
@@ -185,9 +185,7 @@ def test_s13_what_cannot_be_watched_inside_is_said(stage: Stage, mounts: Mounter
 
 
 @FOLLOW_SKIP
-def test_what_is_mounted_over_the_root_does_not_stop_its_events(
-    stage: Stage, mounts: Mounter, submounts: str
-) -> None:
+def test_what_is_mounted_over_the_root_does_not_stop_its_events(stage: Stage, mounts: Mounter, submounts: str) -> None:
     root, *_ = stage.dirs("root", "root/dir")
     alias = mounts.bind(root)
     ears = stage.watch(root, submounts=submounts)
@@ -213,7 +211,9 @@ def test_a_remount_elsewhere_changes_the_path(stage: Stage, mounts: Mounter) -> 
     stage.other(actions.write, second / "root/two")
     heard = ears.until(lambda event: (event.path or "").endswith("two"), "two")
     assert not any(event.mask & Mask.UNMOUNT for event in heard)
-    wait_until(lambda: _next_path(ears, stage, second / "root") == str(second / "root"), "the path through the second mount")
+    wait_until(
+        lambda: _next_path(ears, stage, second / "root") == str(second / "root"), "the path through the second mount"
+    )
 
 
 def _next_path(ears: Ears, stage: Stage, root: Path) -> str:

@@ -1,9 +1,9 @@
 """S10, S11, S12: membership follows renames, and a rename that crosses the border says so."""
 
+import itertools
 import os
 
 from conftest import everywhere
-
 from fanotify_fastpath import Event, Mask
 
 from . import actions
@@ -171,7 +171,7 @@ def test_a_file_renamed_across_the_border_says_so(stage: Stage) -> None:
     stage.other(actions.write, outside / "file")
     ears = stage.watch(root)
     steps = [outside / "file", root / "a", root / "sub/b", outside / "c"]
-    for old, new in zip(steps, steps[1:], strict=False):
+    for old, new in itertools.pairwise(steps):
         stage.other(os.rename, old, new)
     expected = [("outside/file", "root/a", "in"), ("root/a", "root/sub/b", None), ("root/sub/b", "outside/c", "out")]
     assert renames(ears.hear(root), stage.top) == expected

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from conftest import Mounter, everywhere
-
 from fanotify_fastpath import Mask, Scope
 
 from . import actions

@@ -95,7 +95,7 @@ def chain(privileges: set[str]) -> Chain:
     handlers = Registry()
     for handler in (Recorder, Administrators, Bare):
         handlers.register(handler)
-    return Chain(lambda: None, handlers)
+    return Chain(lambda: None, registry=handlers)
 
 
 def pack(name: bytes = b"recorder", version: int = ARGS_VERSION, flags: int = 0, size: int = len(BLOB)) -> bytes:
@@ -165,9 +165,7 @@ def test_8_a_refusal_of_init_is_its_own_errno(chain: Chain, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("refusal", [ValueError("no"), TypeError("no")])
-def test_8_a_refusal_without_errno_is_einval(
-    chain: Chain, monkeypatch: pytest.MonkeyPatch, refusal: Exception
-) -> None:
+def test_8_a_refusal_without_errno_is_einval(chain: Chain, monkeypatch: pytest.MonkeyPatch, refusal: Exception) -> None:
     monkeypatch.setattr(Recorder, "refusal", refusal)
     assert code_of(lambda: chain.attach("recorder", {"number": 1})) == "EINVAL"
 
@@ -360,7 +358,7 @@ def test_each_attach_and_detach_is_told_and_each_change_of_a_root_set() -> None:
 
 
 def test_a_wrong_argument_says_which(chain: Chain) -> None:
-    with pytest.raises(InvalidArgument, match="'number'.*101"):
+    with pytest.raises(InvalidArgument, match=r"'number'.*101"):
         chain.attach("recorder", {"number": 101})
     with pytest.raises(InvalidArgument, match="'number' is missing: a number"):
         chain.attach("recorder", {})

@@ -55,7 +55,9 @@ def test_a_name_is_free_again_after_unregister() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "n" * 64, "\u2603" * 22, "a/b", "nul\0", ".hidden", "..", "\udcff" * 64], ids=lambda name: repr(name)[:12]
+    "name",
+    ["", "n" * 64, "\u2603" * 22, "a/b", "nul\0", ".hidden", "..", "\udcff" * 64],
+    ids=lambda name: repr(name)[:12],
 )
 def test_a_name_that_cannot_be_is_refused_and_never_cut(name: str) -> None:
     handlers = Registry()
@@ -65,7 +67,9 @@ def test_a_name_that_cannot_be_is_refused_and_never_cut(name: str) -> None:
     assert list(handlers) == []
 
 
-@pytest.mark.parametrize("name", ["n" * 63, "\u2603" * 21, "\udcff\udcfe", "with blank", "x"], ids=lambda name: repr(name)[:12])
+@pytest.mark.parametrize(
+    "name", ["n" * 63, "\u2603" * 21, "\udcff\udcfe", "with blank", "x"], ids=lambda name: repr(name)[:12]
+)
 def test_63_bytes_are_a_name(name: str) -> None:
     handlers = Registry()
     handlers.register(named(name))
@@ -104,7 +108,7 @@ def test_unknown_names_are_enoent_everywhere() -> None:
 def test_a_handler_in_use_cannot_be_unloaded() -> None:
     handlers = Registry()
     handlers.register(Plain)
-    chains = [Chain(lambda: None, handlers) for _ in range(2)]
+    chains = [Chain(lambda: None, registry=handlers) for _ in range(2)]
     for chain in chains:
         chain.attach("plain", {})
     for chain in chains:
@@ -120,7 +124,7 @@ def test_a_handler_in_use_cannot_be_unloaded() -> None:
 def test_a_delisted_handler_keeps_serving_and_takes_no_new_group() -> None:
     handlers = Registry()
     handlers.register(Plain)
-    old, new = Chain(lambda: None, handlers), Chain(lambda: None, handlers)
+    old, new = Chain(lambda: None, registry=handlers), Chain(lambda: None, handlers)
     attachment = old.attach("plain", {})
     handlers.unregister("plain")
     with pytest.raises(HandlerNotFound):
@@ -134,7 +138,7 @@ def test_a_delisted_handler_keeps_serving_and_takes_no_new_group() -> None:
 def test_a_replacement_is_counted_apart_from_what_it_replaced() -> None:
     handlers = Registry()
     handlers.register(Plain)
-    chain = Chain(lambda: None, handlers)
+    chain = Chain(lambda: None, registry=handlers)
     chain.attach("plain", {})
     handlers.unregister("plain")
     handlers.register(named("plain"))

@@ -14,7 +14,8 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from fanotify_fastpath._engines.fanotify.sequence import Place, Sequence
+from fanotify_fastpath._engines.fanotify.raw import Place
+from fanotify_fastpath._engines.fanotify.sequence import Sequence
 from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Directory, Tree
 from fanotify_fastpath._uapi import syscalls

@@ -118,6 +118,7 @@ class FanotifyEngine:
         self._sequence = Sequence(self._group.read_all)
         self._discovery = Discovery(self._tree, self._sequence, self.superblocks.get)
         self._judge = Judge(self._group, self._sequence, self._tree, self._discovery, self._interest, self._sender)
+        self._sequence.held.stands_at = self._tree.stands_at
         self._judge.on_root_gone = self._root_gone
 
     def _new_group(self) -> KernelGroup:
@@ -366,8 +367,7 @@ class FanotifyEngine:
             unchecked = self._sequence.take_unchecked()
             if not unchecked:
                 return
-            for chain in unchecked:  # this may read more
-                self._judge.check_renames(chain)
+            self._judge.settle_doubts(unchecked)  # this may read more
 
     def has_backlog(self) -> bool:
         """Tell whether there are records that were read and not yet decided about."""

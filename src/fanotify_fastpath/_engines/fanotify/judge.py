@@ -4,16 +4,16 @@ What a record means: keep the model up to date, decide who wants it, remember in
 
 import contextlib
 import dataclasses
-import functools
-import operator
 import os
 from collections.abc import Callable
 
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import Interest
 from fanotify_fastpath._engines.fanotify.kernel_group import NEVER_IGNORED, KernelGroup
+from fanotify_fastpath._engines.fanotify.merging import repeated
+from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
-from fanotify_fastpath._engines.fanotify.sequence import Raw, Sequence
+from fanotify_fastpath._engines.fanotify.sequence import Sequence
 from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Inside, Tree
 from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
@@ -45,7 +45,7 @@ class Judge:
         sender: Sender,
     ) -> None:
         self._group = group
-        self._doubtful = sequence.doubtful
+        self._doubtful = sequence.renames.doubtful
         self._tree = tree
         self._discovery = discovery
         self._interest = interest
@@ -108,7 +108,7 @@ class Judge:
 
     def _doubts(self, node: Directory) -> tuple[int, int] | None:
         """
-        Tell whether it is in doubt who wants what in a directory, because a directory above may stand elsewhere.
+        Tell whether the place of a directory is in doubt, because one above may stand elsewhere.
 
         :return: everything that may be wanted, for files and for directories; None when nothing is in doubt
         """
@@ -120,15 +120,12 @@ class Judge:
         moved = self._tree.settle(at)
         gained, lost = node.inside - moved.inside, moved.inside - node.inside
         places = {raw.dir for raw in self._doubtful[at.key]} | {raw.dir2 for raw in self._doubtful[at.key]}
-        wants = set()
+        for_files = for_dirs = 0
         for key in places:
             inside = self._inside_at(self._discovery.directory(key) if key is not None else None, at.key)
-            wants.add(self._interest.wanted(((inside or NOWHERE) | gained) - lost, node.key[:FSID_BYTES]))
-        if len(wants) < 2 and not self._interest.has_handler_sets():
-            return None
-        return functools.reduce(operator.or_, (f for f, _ in wants)), functools.reduce(
-            operator.or_, (d for _, d in wants)
-        )
+            wanted = self._interest.wanted(((inside or NOWHERE) | gained) - lost, node.key[:FSID_BYTES])
+            for_files, for_dirs = for_files | wanted[0], for_dirs | wanted[1]
+        return for_files, for_dirs
 
     def _judge_without_directory(self, raw: Raw) -> None:
         """An event on an inode of which no directory is known."""
@@ -153,7 +150,8 @@ class Judge:
         is_dir = bool(raw.mask & _ONDIR)
         old, new = self._discovery.directory(old_key), self._discovery.directory(new_key)
         fsid = old_key[:FSID_BYTES]
-        missed = is_dir and self._tree.is_elsewhere(raw.obj, raw.dir, raw.name)
+        is_expected = raw.is_repeat or raw.obj in self._doubtful
+        missed = is_dir and not is_expected and self._tree.is_elsewhere(raw.obj, raw.dir, raw.name)
         before = self._inside_at(old, raw.obj)
         old_path = self._path_at(old, raw.name, raw.obj)
         if is_dir and raw.obj is not None:
@@ -195,7 +193,7 @@ class Judge:
         if self._interest.has_subtrees():
             was, is_now = self._interest.is_watched(before, fsid), self._interest.is_watched(after, fsid)
             crossing = None if was == is_now else "in" if is_now else "out"
-        self._sender.send(raw, Finding(_RENAME, raw.name2, new, before, after, old, crossing))
+        self._sender.send(raw, Finding(_RENAME, raw.name2, new, before, after, old, crossing, raw.is_repeat))
 
     def _move_directory(self, raw: Raw, key: bytes, new: Directory | None) -> None:
         overwritten = self._tree.root_at(raw.dir2, raw.name2)
@@ -245,24 +243,34 @@ class Judge:
         self._counters.n_lost += 1 if lost is None else lost
         self._sender.emit(Event(Mask.Q_OVERFLOW, None, lost=lost), 0)
 
-    def check_renames(self, chain: list[Raw]) -> None:
+    def settle_doubts(self, chains: list[list[Raw]]) -> None:
         """
-        A chain of renames that came back to where it had been: see whether a repeated one vanished in an earlier one.
+        Objects were renamed to and fro, and all records of that have been given out: see where each one stands.
 
-        If the object stands where the chain says, all is well. If it stands where an earlier rename had put it, that
-        one happened again, and is delivered again.
+        Renames that turn out to have vanished are delivered again. What happened in between may have been told of a
+        wrong place, so the directories concerned are to be read anew.
+
+        :param chains: the renames of each object
         """
-        last = chain[-1]
-        if last.obj is None:
-            return
-        places = [(raw.dir2, raw.name2) for raw in reversed(chain)]
-        place = self._discovery.place(last.obj, places)
-        if place is None or place == places[0]:
-            return
-        for raw in reversed(chain):
-            if (raw.dir2, raw.name2) == place:
-                self.judge(raw)
-                return
+        concerned: dict[bytes, int] = {}
+        for chain in chains:
+            last = chain[-1]
+            place = self._discovery.place(last.obj or b"", [raw.new_place for raw in reversed(chain)])
+            if place is not None:
+                for raw in repeated(chain, place):
+                    self.judge(raw)
+            for raw in chain:
+                concerned[raw.dir or b""] = concerned[raw.dir2 or b""] = last.pid
+        for key, pid in concerned.items():
+            self._rescan(self._discovery.directory(key), pid)
+
+    def _rescan(self, directory: Directory | None, pid: int) -> None:
+        """Have a directory read anew, if it is watched."""
+        if directory is not None:
+            node = self._tree.settle(directory)
+            if self._interest.is_watched(node.inside, node.key[:FSID_BYTES]):
+                self._counters.n_rescans += 1
+                self._sender.emit(Event(Mask.RESCAN, node.path, is_dir=True), pid)
 
     def _inside_at(self, directory: Directory | None, obj: bytes | None) -> Inside | None:
         if directory is None:

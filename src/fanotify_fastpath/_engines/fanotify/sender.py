@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.fanotify.processes import Processes
-from fanotify_fastpath._engines.fanotify.sequence import Raw
+from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Inside
 from fanotify_fastpath.chain import Chain
@@ -92,6 +92,7 @@ class Finding:
     :ivar inside2: for a rename: root sets that it is in afterwards
     :ivar old_path: for a rename: path before
     :ivar crossing: for a rename: the border that it crossed
+    :ivar is_uncertain: that it happened is known, but not just when
     """
 
     types: int
@@ -101,6 +102,7 @@ class Finding:
     inside2: Inside | None = None
     old_path: bytes | None = None
     crossing: Crossing | None = None
+    is_uncertain: bool = False
 
 
 @dataclass(slots=True)
@@ -141,7 +143,7 @@ class Sender:
         inode = superblock.inode_of(key) if superblock is not None else None
         dev = superblock.dev if superblock is not None else None
         is_dir = bool(raw.mask & _ONDIR)
-        undecided = found.inside is None
+        undecided = found.inside is None or found.is_uncertain
         if self.chain is not None and self.chain.attachments:
             candidate = Candidate(
                 found.types | raw.mask & _ONDIR,

@@ -121,6 +121,11 @@ class Tree:
             self._root_places[parent.key, name] = key
         node.parent, node.name = parent, name
 
+    def stands_at(self, key: bytes, place: tuple[bytes | None, bytes | None]) -> bool:
+        """Tell whether a directory is known and stands there (identity of the parent, name)."""
+        node = self._nodes.get(key)
+        return node is not None and node.parent is not None and (node.parent.key, node.name) == place
+
     def is_elsewhere(self, key: bytes | None, parent_key: bytes | None, name: bytes | None) -> bool:
         """Tell whether the model has that directory in another place: then something about it was missed."""
         node = self._nodes.get(key or b"")

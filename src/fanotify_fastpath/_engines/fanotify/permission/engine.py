@@ -120,9 +120,6 @@ class PermissionEngine:
     def catch_up(self) -> None:
         """Permission events are answered as they come: none waits to be decided."""
 
-    def catch_up(self) -> None:
-        """Nothing to do: a question is decided when it is asked, never later."""
-
     def refresh(self) -> None:
         """Handlers or root sets have changed: the guardian knows when this returns."""
         with self._lock:
