@@ -96,7 +96,7 @@ def _identify_fd(fd: int, path: bytes | None) -> Root:
     except OSError as exc:
         raise InvalidArgument(f"file descriptor {fd} is not open", exc.errno) from None
     if path is None:
-        path = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
+        path = _path_of(fd)
     fsid = filesystem_id(fd)
     if not any(fsid):
         reason = "has no id, so events there cannot be told apart"
@@ -108,8 +108,15 @@ def _identify_fd(fd: int, path: bytes | None) -> Root:
         raise UnsupportedFilesystem(_no_root(path, fd, reason), exc.errno, path) from None
     is_dir = stat.S_ISDIR(status.st_mode)
     parent_key = None if is_dir else _key_of(os.path.dirname(path))
-    key = _superblock_id(fsid, handle) + handle
+    key = superblock_id(fsid, handle) + handle
     return Root(key, path, status.st_dev, status.st_ino, is_dir, mount_id, parent_key)
+
+
+def _path_of(fd: int) -> bytes:
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % fd)
+    except OSError as exc:
+        raise KernelRefused(f"cannot tell the path of file descriptor {fd}: {exc.strerror}", exc.errno) from None
 
 
 def _no_root(path: bytes, fd: int, reason: str) -> str:
@@ -135,7 +142,7 @@ def filesystem_id(fd: int) -> bytes:
     return struct.pack("=Q", os.fstatvfs(fd).f_fsid)
 
 
-def _superblock_id(fsid: bytes, handle: bytes) -> bytes:
+def superblock_id(fsid: bytes, handle: bytes) -> bytes:
     """
     Return the id that events carry: that of the whole filesystem.
 

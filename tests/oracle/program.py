@@ -198,7 +198,9 @@ def play_unique(base: bytes, seed: int, n_operations: int, moves_directories: bo
         return rng.choice(directories) + b"/%s%d" % (prefix, n)
 
     for n in range(n_operations):
-        action = rng.choice(("write", "mkdir", "read", "rename", "rename dir", "unlink", "list", "chmod", "link", "tmp"))
+        action = rng.choice(
+            ("write", "mkdir", "read", "rename", "rename dir", "unlink", "list", "chmod", "link", "tmp")
+        )
         if action == "mkdir":
             directories.append(new(b"dir"))
             os.mkdir(directories[-1])

@@ -1,6 +1,6 @@
 """
-Mounts of one's own that nobody else sees: the top level of a btrfs filesystem of which only a subvolume is mounted, or a
-copy of a mount over which nothing is mounted.
+Mounts of one's own that nobody else sees: the top level of a btrfs filesystem of which only a subvolume is mounted, or
+a copy of a mount over which nothing is mounted.
 """
 
 import ctypes

@@ -27,6 +27,8 @@ class HeldDeletes:
         self._in: dict[bytes | None, dict[Place, None]] = {}
         #: tells whether a directory stands at a place, as far as the engine knows
         self.stands_at: Callable[[bytes, Place], bool] = lambda key, place: False
+        #: tells whether records of an object are still to come: then it was exchanged, not removed, before them
+        self.is_coming: Callable[[bytes | None], bool] = lambda obj: False
 
     def __bool__(self) -> bool:
         return bool(self._at)
@@ -46,7 +48,8 @@ class HeldDeletes:
                     return self._take(next(iter(places)))
         for place in (raw.place, raw.new_place):
             held = self._at.get(place)
-            if held is not None and held.obj != raw.obj:  # the place was free for another
+            is_other = held is not None and held.obj != raw.obj
+            if held is not None and is_other and not self.is_coming(held.obj):  # the place was free for another
                 return self._take(place)
         return None
 

@@ -38,6 +38,7 @@ class Sequence:
         self._pending: deque[Raw] = deque()
         self._structure: dict[bytes, deque[Raw]] = {}
         self.held = HeldDeletes()
+        self.held.is_coming = self._structure.__contains__
         self._emptied = True
         self.renames = RenameChains()
         self._unchecked: list[list[Raw]] = []

@@ -16,8 +16,7 @@ from ctypes import c_char_p, c_int, c_long, c_uint
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
-from fanotify_fastpath.roots import _superblock_id as superblock_id
-from fanotify_fastpath.roots import filesystem_id
+from fanotify_fastpath.roots import filesystem_id, superblock_id
 
 _SYS_OPEN_TREE = 428  # the same number on every architecture (Linux 5.2)
 _OPEN_TREE_CLONE = 1
