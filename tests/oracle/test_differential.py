@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from conftest import everywhere
-from scenarios import actions
-from scenarios.conftest import Stage
 
+from conftest import everywhere
 from fanotify_fastpath import Event, Mask, Scope
 from fanotify_fastpath.lowlevel import EventRecord, FanotifyFile, HandleInfo, InfoType, InitFlag, MarkFlag
 from fanotify_fastpath.mask import EVENT_FLAGS
+from scenarios import actions
+from scenarios.conftest import Stage
 
 from . import program
 

@@ -142,8 +142,8 @@ def storm_on(stage: Stage, n_operations: int, seed: int) -> Tally:
     return tally
 
 
+@everywhere
 @both_ways
-@pytest.mark.parametrize("filesystem", ["ext4", "tmpfs"], indirect=True)
 def test_s17_every_file_made_inside_is_told_and_none_from_outside(stage: Stage) -> None:
     storm_on(stage, 20_000, 1)
 

@@ -124,7 +124,7 @@ def test_a_handler_in_use_cannot_be_unloaded() -> None:
 def test_a_delisted_handler_keeps_serving_and_takes_no_new_group() -> None:
     handlers = Registry()
     handlers.register(Plain)
-    old, new = Chain(lambda: None, registry=handlers), Chain(lambda: None, handlers)
+    old, new = (Chain(lambda: None, registry=handlers) for _ in range(2))
     attachment = old.attach("plain", {})
     handlers.unregister("plain")
     with pytest.raises(HandlerNotFound):

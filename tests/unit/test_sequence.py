@@ -3,7 +3,8 @@
 import struct
 
 from fanotify_fastpath import Mask
-from fanotify_fastpath._engines.fanotify.sequence import Raw, Sequence, decode
+from fanotify_fastpath._engines.fanotify.raw import Raw, decode
+from fanotify_fastpath._engines.fanotify.sequence import Sequence
 from fanotify_fastpath._uapi.constants import InfoType
 
 FSID = b"FILESYS0"
@@ -189,19 +190,44 @@ def test_renames_that_come_back_leave_the_place_in_doubt_until_the_queue_was_emp
     sequence = Sequence(Queue(there).read)
     sequence.fill()
     assert sequence.next() is not None
-    assert not sequence.doubtful
+    assert not sequence.renames.doubtful
     assert sequence.next() is not None
-    assert list(sequence.doubtful) == [key("x")]
+    assert list(sequence.renames.doubtful) == [key("x")]
     assert sequence.next() is None
-    assert not sequence.doubtful
+    assert not sequence.renames.doubtful
     (chain,) = sequence.take_unchecked()
     assert [short(raw) for raw in chain] == [(RENAME, "x", "a"), (RENAME, "x", "a")]
     assert sequence.take_unchecked() == []
+
+
+def test_a_repeated_rename_that_vanished_is_told_again_before_what_proves_it() -> None:
+    there = [rename(DIR, "d", b"a", "e", b"a", "x"), rename(DIR, "e", b"a", "d", b"a", "x")]
+    expected = [(RENAME, "x", "a"), (RENAME, "x", "a"), (RENAME, "x", "a")]
+    removed = entry(DELETE | DIR, "e", b"a", "x")
+    assert tell([*there, removed]) == [*expected, (DELETE, "x", "a")]
+    moved_on = rename(DIR, "e", b"a", "e", b"z", "x")
+    assert tell([*there, moved_on]) == [*expected, (RENAME, "x", "z")]
+    replaced = entry(CREATE, "d", b"a", "other")
+    assert tell([*there, replaced]) == [*expected, (CREATE, "other", "a")]
+
+
+def test_an_exchange_does_not_free_a_name() -> None:
+    told = tell(
+        [
+            entry(CREATE | DELETE | DIR, "d", b"b", "y"),
+            rename(DIR, "d", b"a", "d", b"b", "x"),
+            rename(DIR, "d", b"b", "d", b"a", "y"),
+            rename(DIR, "d", b"a", "d", b"b", "y"),
+            rename(DIR, "d", b"b", "d", b"a", "x"),
+        ]
+    )
+    assert told[0] == (CREATE, "y", "b")
+    assert told[-1] == (DELETE, "y", "b")
 
 
 def test_renames_that_go_on_leave_no_doubt() -> None:
     sequence = Sequence(Queue([rename(DIR, "d", b"%d" % n, "d", b"%d" % (n + 1), "x") for n in range(9)]).read)
     sequence.fill()
     while sequence.next() is not None:
-        assert not sequence.doubtful
+        assert not sequence.renames.doubtful
     assert sequence.take_unchecked() == []

@@ -40,14 +40,15 @@ def mount_detached(fs_type: str, source: bytes, options: dict[str, str]) -> int:
         os.close(context)
 
 
-def clone_mount(fd: int) -> int:
+def clone_mount(fd: int, path: bytes = b"") -> int:
     """
-    Copy the mount that *fd* is the root of, without what is mounted on it.
+    Copy a mount, without what is mounted on it.
 
+    :param fd: its root directory; or what *path* is relative to
     :return: a descriptor of the copy's root, like one opened with ``O_PATH``; the copy lives as long as it is open
     :raises OSError: the kernel refuses
     """
-    return _call(_SYS_OPEN_TREE, fd, b"", _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
+    return _call(_SYS_OPEN_TREE, fd, path, _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
 
 
 def _call(number: int, *arguments: bytes | int | None) -> int:

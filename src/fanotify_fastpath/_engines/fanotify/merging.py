@@ -48,9 +48,11 @@ class HeldDeletes:
                     return self._take(next(iter(places)))
         for place in (raw.place, raw.new_place):
             held = self._at.get(place)
-            is_other = held is not None and held.obj != raw.obj
-            if held is not None and is_other and not self.is_coming(held.obj):  # the place was free for another
-                return self._take(place)
+            if held is None or held.obj == raw.obj:
+                continue
+            if raw.mask & _RENAME and self.is_coming(held.obj):  # the two were exchanged
+                continue
+            return self._take(place)  # the place was free for another
         return None
 
     def first(self) -> Raw:
@@ -82,6 +84,7 @@ class RenameChains:
     def __init__(self) -> None:
         self._chains: dict[bytes, list[Raw]] = {}
         self._standing: dict[Place, bytes] = {}
+        self._links: set[tuple[bytes, Place]] = set()
         self.doubtful: dict[bytes, list[Raw]] = {}
 
     def note(self, raw: Raw, obj: bytes) -> None:
@@ -97,11 +100,13 @@ class RenameChains:
         """
         Find renames that must have happened, again, before *raw*, because of what *raw* says.
 
-        - the object leaves, or is removed, from where it was not believed to stand;
+        - the object leaves, or is removed, from where it was not believed to stand (and no link of it was made there);
         - another object is created where one in doubt was believed to stand.
         """
         chain = self._chains.get(raw.obj or b"")
-        if chain is not None and not raw.mask & _CREATE:
+        if chain is not None and raw.mask & _CREATE:
+            self._links.add((raw.obj or b"", raw.place))
+        elif chain is not None and (raw.obj, raw.place) not in self._links:
             return repeated(chain, raw.place)
         if raw.mask & _CREATE:
             other = self._standing.get(raw.place)
@@ -115,6 +120,7 @@ class RenameChains:
         chains = list(self.doubtful.values())
         self._chains.clear()
         self._standing.clear()
+        self._links.clear()
         self.doubtful.clear()
         return chains
 

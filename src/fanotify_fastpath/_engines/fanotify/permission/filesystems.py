@@ -8,22 +8,14 @@ user's mount from being unmounted; when the last one is gone, the view is given 
 """
 
 import contextlib
-import ctypes
 import errno
 import os
-from ctypes import c_char_p, c_int, c_long, c_uint
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
+from fanotify_fastpath._uapi.detached_mount import clone_mount
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
 from fanotify_fastpath.roots import filesystem_id, superblock_id
-
-_SYS_OPEN_TREE = 428  # the same number on every architecture (Linux 5.2)
-_OPEN_TREE_CLONE = 1
-
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
-_syscall.argtypes = (c_long, c_int, c_char_p, c_uint)
-_syscall.restype = c_long
 
 
 class Filesystem:
@@ -108,8 +100,9 @@ def _fsid_of(fd: int) -> bytes:
 
 def _open_view(fsid: bytes, mount: Mount) -> int | None:
     """Open the top of a clone of a mount; None when something else is found at its mountpoint."""
-    clone = _syscall(_SYS_OPEN_TREE, AT_FDCWD, mount.mountpoint, _OPEN_TREE_CLONE | os.O_CLOEXEC)
-    if clone < 0:
+    try:
+        clone = clone_mount(AT_FDCWD, mount.mountpoint)
+    except OSError:
         clone = os.open(mount.mountpoint, os.O_PATH | os.O_CLOEXEC)  # old or forbidden: then it pins the mount
     try:
         if _fsid_of(clone) != fsid:
