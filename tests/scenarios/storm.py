@@ -139,7 +139,7 @@ def prepare(plan: Plan) -> None:
     for n in range(plan.n_outer):
         os.mkdir(plan.outer_path(n, 0))
     for n in range(plan.n_inner):
-        os.mkdir(f"{plan.outer_path(n % plan.n_outer, 0)}/inner{n}-0")
+        os.makedirs(f"{plan.outer_path(n % plan.n_outer, 0)}/inner{n}-0/lasting")
         words.set_inner(n, 0, n % plan.n_outer)
     words.close()
 
@@ -189,13 +189,15 @@ def write_files(plan: Plan, links: str, who: int, n_operations: int, seed: int) 
 
     :return: the files made, and the number of operations done
     """
+    os.nice(10)  # a mover that is kept waiting between its two words makes everything ambiguous
     words, rng = Words(plan), random.Random(seed)
     fds = open_links(f"{links}/inner")
     made: list[Made] = []
     n_done = 0
     while n_done < n_operations:
         inner = rng.randrange(plan.n_inner)
-        n_done += _chain(words, rng, fds[inner], inner, f"w{who}-{len(made)}", made)
+        make = _chain if rng.random() < 0.6 else _burst
+        n_done += make(words, rng, fds[inner], inner, f"w{who}-{len(made)}", made)
     for fd in fds:
         os.close(fd)
     words.close()
@@ -228,6 +230,16 @@ def _chain(words: Words, rng: random.Random, top: int, inner: int, label: str, m
     for fd in fds[1:]:
         os.close(fd)
     return n_done
+
+
+def _burst(words: Words, rng: random.Random, top: int, inner: int, label: str, made: list[Made]) -> int:
+    """Files that come and go in a directory that lasts, and so may be remembered. Returns operations."""
+    fd = os.open("lasting", os.O_RDONLY | os.O_DIRECTORY, dir_fd=top)
+    n_files = rng.randrange(1, 5)
+    for n in range(n_files):
+        os.unlink(_create(words, fd, inner, "lasting", f"f{label}-{n}", made), dir_fd=fd)
+    os.close(fd)
+    return 2 * n_files
 
 
 def _create(words: Words, fd: int, inner: int, below: str, name: str, made: list[Made]) -> str:
