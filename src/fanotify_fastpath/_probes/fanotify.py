@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from fanotify_fastpath._probes.private_tmpfs import private_tmpfs
+from fanotify_fastpath._probes.report import Check, EngineReport
 from fanotify_fastpath._uapi import capabilities, syscalls
 from fanotify_fastpath._uapi.constants import InitFlag, MarkFlag
-from fanotify_fastpath.doctor import Check, EngineReport
 from fanotify_fastpath.mask import Mask
 
 _BASE = InitFlag.CLOEXEC | InitFlag.NONBLOCK

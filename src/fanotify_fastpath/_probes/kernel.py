@@ -5,8 +5,8 @@ import errno
 import os
 import platform
 
+from fanotify_fastpath._probes.report import Check, EngineReport
 from fanotify_fastpath._probes.system import capabilities, read_text
-from fanotify_fastpath.doctor import Check, EngineReport
 
 _SECURITYFS = "/sys/kernel/security"
 _BTF = "/sys/kernel/btf/vmlinux"

@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from fanotify_fastpath.doctor import LiveReport, PathLike
+from fanotify_fastpath._probes.report import LiveReport, PathLike
 from fanotify_fastpath.errors import KernelRefused, NotPermitted, PathNotFound, UnsupportedFilesystem
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.watch import watch

@@ -2,8 +2,8 @@
 
 import os
 
+from fanotify_fastpath._probes.report import PathLike, PathReport
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
-from fanotify_fastpath.doctor import PathLike, PathReport
 from fanotify_fastpath.errors import FastpathError, PathNotFound
 from fanotify_fastpath.group import Group
 from fanotify_fastpath.mask import Mask
