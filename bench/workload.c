@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define WHOLE_BYTES 16384
 #define N_DIRS 200
 #define N_FILES 20
 #define PATH_BYTES 512
@@ -58,6 +59,15 @@ static void make_file(const char *path)
 		die(path);
 }
 
+static void make_whole_file(const char *path)
+{
+	static const char text[WHOLE_BYTES];
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+
+	if (fd < 0 || write(fd, text, sizeof(text)) != sizeof(text) || close(fd))
+		die(path);
+}
+
 // 200 directories at depth 3 to 6 below top: top/00/d/e/f/leaf
 static void name_dirs(const char *top)
 {
@@ -83,6 +93,8 @@ static void make_tree(const char *top)
 			snprintf(path, sizeof(path), "%s/f%d", dirs[i], f);
 			make_file(path);
 		}
+		snprintf(path, sizeof(path), "%s/whole", dirs[i]);
+		make_whole_file(path);
 	}
 }
 
@@ -99,6 +111,23 @@ static long read_files(long n_passes)
 				die(path);
 		}
 	return n_passes * N_DIRS * N_FILES;
+}
+
+// One file of each directory is opened, read to its end and closed
+static long read_whole_files(long n_passes)
+{
+	static char text[4 * WHOLE_BYTES];
+	char path[PATH_BYTES];
+
+	for (long pass = 0; pass < n_passes; pass++)
+		for (int i = 0; i < N_DIRS; i++) {
+			snprintf(path, sizeof(path), "%s/whole", dirs[i]);
+			int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+			if (fd < 0 || read(fd, text, sizeof(text)) != WHOLE_BYTES || read(fd, text, sizeof(text)) || close(fd))
+				die(path);
+		}
+	return n_passes * N_DIRS;
 }
 
 // Existing files are opened, overwritten and closed
@@ -247,6 +276,8 @@ int main(int argc, char **argv)
 		make_tree(top);
 	else if (!strcmp(what, "read"))
 		n = read_files(count);
+	else if (!strcmp(what, "read-whole"))
+		n = read_whole_files(count);
 	else if (!strcmp(what, "write"))
 		n = write_files(count);
 	else if (!strcmp(what, "read-for"))

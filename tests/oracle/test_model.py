@@ -26,7 +26,7 @@ UNSUPPORTED = {"overlayfs": {"exchange", "whiteout", "tmpfile"}}
 Log = list[tuple[str, tuple[Any, ...], int]]
 
 
-def run(stage: Stage, mounts: Mounter, seed: int, n_operations: int) -> None:
+def run(stage: Stage, mounts: Mounter, seed: int, n_operations: int, n_processes: int = N_PROCESSES) -> None:
     """Run one program under watch, and compare."""
     inside, outside = stage.dirs("inside", "outside")
     alias = mounts.bind(inside)
@@ -50,7 +50,7 @@ def run(stage: Stage, mounts: Mounter, seed: int, n_operations: int) -> None:
         events.extend(batch)
 
     with contextlib.ExitStack() as exits:
-        players = [exits.enter_context(Other()) for _ in range(N_PROCESSES)]
+        players = [exits.enter_context(Other()) for _ in range(n_processes)]
         for who, player in enumerate(players):
             player.start(program.play, setting, who)
         waiter = threading.Thread(target=lambda: logs.extend(player.finish() for player in players))
@@ -58,23 +58,31 @@ def run(stage: Stage, mounts: Mounter, seed: int, n_operations: int) -> None:
         while waiter.is_alive():
             take(ears.group.read(1000, 0.01))
         waiter.join()
-    assert len(logs) == N_PROCESSES
+    assert len(logs) == n_processes
     take(ears.hear(inside))
     picture.finish()
     said = picture.differences()
     if said:
-        save(kind, stage.how, seed, n_operations)
+        save(
+            {
+                "filesystem": kind,
+                "how": stage.how,
+                "seed": seed,
+                "n_operations": n_operations,
+                "n_processes": n_processes,
+            }
+        )
         report(said, events, picture)
     assert said == [], f"seed {seed} on {kind} by {stage.how}"
     assert picture.n_looks <= len(events) // 3 + 10
 
 
-def save(kind: str, how: str, seed: int, n_operations: int) -> None:
+def save(entry: dict[str, Any]) -> None:
     """Keep a seed that failed, for replay."""
     seeds = json.loads(SEEDS.read_text())
-    entry = {"filesystem": kind, "how": how, "seed": seed, "n_operations": n_operations}
+    print("failed:", json.dumps(entry))
     if entry not in seeds:
-        SEEDS.write_text(json.dumps([*seeds, entry], indent=1) + "\n")
+        SEEDS.write_text("[\n" + ",\n".join(" " + json.dumps(each) for each in [*seeds, entry]) + "\n]\n")
 
 
 def report(said: list[str], events: list[Event], picture: Picture) -> None:
@@ -105,12 +113,11 @@ def test_many_random_programs(stage: Stage, mounts: Mounter, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filesystem", "how", "seed", "n_operations"),
-    [
-        (entry["filesystem"], entry["how"], entry["seed"], entry["n_operations"])
-        for entry in json.loads(SEEDS.read_text())
-    ],
+    ("filesystem", "how", "seed", "n_operations", "n_processes"),
+    [tuple(entry.values()) for entry in json.loads(SEEDS.read_text())],
     indirect=["filesystem", "how"],
 )
-def test_a_seed_that_failed_once_passes(stage: Stage, mounts: Mounter, seed: int, n_operations: int) -> None:
-    run(stage, mounts, seed, n_operations)
+def test_a_seed_that_failed_once_passes(
+    stage: Stage, mounts: Mounter, seed: int, n_operations: int, n_processes: int
+) -> None:
+    run(stage, mounts, seed, n_operations, n_processes)

@@ -46,14 +46,11 @@ class HeldDeletes:
             for key, places in self._in.items():
                 if key is not None and self.stands_at(key, raw.new_place):
                     return self._take(next(iter(places)))
-        for place in (raw.place, raw.new_place):
-            held = self._at.get(place)
-            if held is None or held.obj == raw.obj:
-                continue
-            if raw.mask & _RENAME and self.is_coming(held.obj):  # the two were exchanged
-                continue
-            return self._take(place)  # the place was free for another
-        return None
+        place = raw.new_place if raw.mask & _RENAME else raw.place
+        held = self._at.get(place)
+        if held is None or held.obj == raw.obj or (raw.mask & _RENAME and self.is_coming(held.obj)):
+            return None  # (the last: the two were exchanged)
+        return self._take(place)  # the place was free for another
 
     def first(self) -> Raw:
         """Take the first one out, or what must have happened before it."""
