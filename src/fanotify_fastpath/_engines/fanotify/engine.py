@@ -294,7 +294,7 @@ class FanotifyEngine:
                 if self._failure is not None:
                     raise self._failure
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if self.has_backlog() or self._epoll.poll(left):
+                if self.has_backlog() or self._epoll.poll(left, 1):  # with room for one: it is asked whether, not which
                     self._pump()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
