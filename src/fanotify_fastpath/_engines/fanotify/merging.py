@@ -17,6 +17,7 @@ from fanotify_fastpath._engines.fanotify.raw import Place, Raw
 from fanotify_fastpath.mask import Mask
 
 _RENAME, _CREATE, _DELETE = int(Mask.RENAME), int(Mask.CREATE), int(Mask.DELETE)
+_ONDIR = int(Mask.ONDIR)
 
 
 class HeldDeletes:
@@ -42,7 +43,7 @@ class HeldDeletes:
         """Take one out that must have happened before *raw*."""
         if raw.mask & _DELETE and raw.obj in self._in:  # a directory is empty when it goes
             return self._take(next(iter(self._in[raw.obj])))
-        if raw.mask & _RENAME:  # and when another takes its place
+        if raw.mask & _RENAME and raw.mask & _ONDIR:  # and when another takes its place
             for key, places in self._in.items():
                 if key is not None and self.stands_at(key, raw.new_place):
                     return self._take(next(iter(places)))
