@@ -45,7 +45,6 @@ class Judge:
         sender: Sender,
     ) -> None:
         self._group = group
-        self._sequence = sequence
         self._doubtful = sequence.renames.doubtful
         self._tree = tree
         self._discovery = discovery
@@ -290,8 +289,6 @@ class Judge:
             node.remembered_ns > self._group.forgot_ns and self._sender.now_ns - node.remembered_ns < _REMEMBER_AGAIN_NS
         )
         if is_fresh or not self._interest.may_remember(node):
-            return
-        if not self._sequence.is_settled():  # it may stand elsewhere by now: next time
             return
         superblock = self._superblocks.get(node.key[:FSID_BYTES])
         asked = self._interest.kernel_mask(node.key[:FSID_BYTES]) & _TYPES & ~NEVER_IGNORED & unwanted

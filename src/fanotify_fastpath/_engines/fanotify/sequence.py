@@ -36,7 +36,6 @@ class Sequence:
         self._read = read
         self._max = max_records
         self._pending: deque[Raw] = deque()
-        self._n_moves = 0
         self._structure: dict[bytes, deque[Raw]] = {}
         self.held = HeldDeletes()
         self.held.is_coming = self._structure.__contains__
@@ -53,7 +52,6 @@ class Sequence:
             for raw in raws:
                 if raw.mask & _STRUCTURAL and raw.obj is not None and (raw.mask & _ONDIR or raw.mask & _RENAME):
                     self._structure.setdefault(raw.obj, deque()).append(raw)
-                    self._n_moves += 1 if raw.mask & _RENAME and raw.mask & _ONDIR else 0
         if len(self._pending) > self._max:
             self._give_up()
 
@@ -69,11 +67,6 @@ class Sequence:
     def n_pending(self) -> int:
         """Number of records that were read and not given out."""
         return len(self._pending)
-
-    def is_settled(self) -> bool:
-        """Tell whether no rename of a directory is still to come: then what is decided here holds for now, too."""
-        self.fill()
-        return self._n_moves == 0
 
     def position(self, key: bytes) -> tuple[bytes, bytes] | None:
         """
@@ -116,7 +109,6 @@ class Sequence:
         coming = self._structure.get(obj)
         if coming and coming[0] is raw:
             coming.popleft()
-            self._n_moves -= 1 if raw.mask & _RENAME and raw.mask & _ONDIR else 0
             if not coming:
                 del self._structure[obj]
         if raw.mask & _RENAME:
@@ -138,7 +130,6 @@ class Sequence:
         overflow = Raw(_OVERFLOW, len(self._pending))
         self._pending.clear()
         self._structure.clear()
-        self._n_moves = 0
         self.held.clear()
         self.renames.close()
         self._pending.append(overflow)
