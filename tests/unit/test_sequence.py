@@ -194,10 +194,10 @@ def test_renames_that_come_back_leave_the_place_in_doubt_until_the_queue_was_emp
     assert sequence.next() is not None
     assert list(sequence.renames.doubtful) == [key("x")]
     assert sequence.next() is None
+    (chain,) = sequence.take_doubtful()
     assert not sequence.renames.doubtful
-    (chain,) = sequence.take_unchecked()
     assert [short(raw) for raw in chain] == [(RENAME, "x", "a"), (RENAME, "x", "a")]
-    assert sequence.take_unchecked() == []
+    assert sequence.take_doubtful() == []
 
 
 def test_a_repeated_rename_that_vanished_is_told_again_before_what_proves_it() -> None:
@@ -230,4 +230,4 @@ def test_renames_that_go_on_leave_no_doubt() -> None:
     sequence.fill()
     while sequence.next() is not None:
         assert not sequence.renames.doubtful
-    assert sequence.take_unchecked() == []
+    assert sequence.take_doubtful() == []

@@ -115,10 +115,10 @@ class FanotifyEngine:
 
     def _make_judge(self) -> None:
         self._group = self._new_group()
-        self._sequence = Sequence(self._group.read_all)
+        self._sequence = Sequence(self._group.read_all, self._group.add_cookie())
         self._discovery = Discovery(self._tree, self._sequence, self.superblocks.get)
         self._judge = Judge(self._group, self._sequence, self._tree, self._discovery, self._interest, self._sender)
-        self._sequence.held.stands_at = self._tree.stands_at
+        self._sequence.held.directory_at = self._tree.directory_at
         self._judge.on_root_gone = self._root_gone
 
     def _new_group(self) -> KernelGroup:
@@ -157,11 +157,10 @@ class FanotifyEngine:
         with self._locked():
             self._begin_batch()
             self._sequence.catch_up()
-            for _ in range(self._sequence.n_pending):
-                raw = self._sequence.next()
-                if raw is None:
-                    break
+            end = self._sequence.n_given + self._sequence.n_pending
+            while self._sequence.n_given < end and (raw := self._sequence.next()) is not None:
                 self._judge.judge(raw)
+            self._judge.settle_doubts(self._sequence.take_doubtful())
             self._store.signal(is_more_coming=self.has_backlog())
 
     def _begin_batch(self) -> None:
@@ -361,13 +360,12 @@ class FanotifyEngine:
             raw = self._sequence.next()
             if raw is not None:
                 self._judge.judge(raw)
-                if n % _RECORDS_PER_LOOK == 0 and time.monotonic() > until:
-                    return
-                continue
-            unchecked = self._sequence.take_unchecked()
-            if not unchecked:
+                if n % _RECORDS_PER_LOOK:
+                    continue
+            doubtful = self._sequence.take_doubtful()
+            self._judge.settle_doubts(doubtful)  # this may read more
+            if (raw is None and not doubtful) or (raw is not None and time.monotonic() > until):
                 return
-            self._judge.settle_doubts(unchecked)  # this may read more
 
     def has_backlog(self) -> bool:
         """Tell whether there are records that were read and not yet decided about."""

@@ -45,7 +45,9 @@ class Judge:
         sender: Sender,
     ) -> None:
         self._group = group
+        self._sequence = sequence
         self._doubtful = sequence.renames.doubtful
+        self._gain_moment = 0
         self._tree = tree
         self._discovery = discovery
         self._interest = interest
@@ -162,16 +164,27 @@ class Judge:
             self._move_mountpoints(old_path, new_path)
         if missed or (self._doubtful and any(self._doubts(side) for side in (old, new) if side is not None)):
             before = None
-        gains = self._gains(before, after, fsid, is_dir)
-        if is_dir and (gains or before != after):
+        gains = is_dir and self._gains(before, after, fsid)
+        if gains or (is_dir and before != after):
             self._group.forget()
+        must_rescan = gains or (is_dir and after is not None and self._may_hold_gains(after, fsid))
+        if gains:
+            self._gain_moment = self._sequence.now()
         if not self._sender.is_own(raw):
             self._send_rename(raw, before, after, old_path, new_path, fsid)
-        if is_dir and gains and new_path is not None:
+        if must_rescan and new_path is not None:
             self._counters.n_rescans += 1
             self._sender.emit(Event(Mask.RESCAN, new_path, is_dir=True), raw.pid)
 
-    def _gains(self, before: Inside | None, after: Inside | None, fsid: bytes, is_dir: bool) -> bool:
+    def _may_hold_gains(self, inside: Inside, fsid: bytes) -> bool:
+        """
+        Tell whether a directory that is renamed inside had come there before the kernel was told to drop nothing there.
+
+        Its coming was told, and its place at that time. What was dropped after this rename lies at the new place.
+        """
+        return not self._sequence.has_passed(self._gain_moment) and self._interest.is_watched(inside, fsid)
+
+    def _gains(self, before: Inside | None, after: Inside | None, fsid: bytes) -> bool:
         """Tell whether a directory's files may have been dropped in the kernel though now they are wanted."""
         if before is None or after is None or self._interest.has_directory_handlers:
             return True
@@ -196,7 +209,7 @@ class Judge:
         self._sender.send(raw, Finding(_RENAME, raw.name2, new, before, after, old, crossing, raw.is_repeat))
 
     def _move_directory(self, raw: Raw, key: bytes, new: Directory | None) -> None:
-        overwritten = self._tree.root_at(raw.dir2, raw.name2)
+        overwritten = self._tree.root_at(raw.new_place)
         if overwritten is not None and overwritten != key:
             self._root_gone(overwritten)
         self._tree.move(key, new, raw.name2 or b"")
@@ -290,6 +303,11 @@ class Judge:
         )
         if is_fresh or not self._interest.may_remember(node):
             return
+        at: Directory | None = node
+        while at is not None:
+            if self._sequence.is_coming(at.key):  # the model is behind: it may be wanted by now
+                return
+            at = at.parent
         superblock = self._superblocks.get(node.key[:FSID_BYTES])
         asked = self._interest.kernel_mask(node.key[:FSID_BYTES]) & _TYPES & ~NEVER_IGNORED & unwanted
         if superblock is None or not asked:

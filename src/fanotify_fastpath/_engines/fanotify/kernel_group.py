@@ -1,9 +1,11 @@
 """fanotify's own group: one descriptor, its marks, and the directories remembered with ignore marks."""
 
+import contextlib
 import errno
 import os
 import time
 
+from fanotify_fastpath._engines.fanotify.cookie import Cookie
 from fanotify_fastpath._uapi import capabilities, syscalls
 from fanotify_fastpath._uapi.constants import AT_FDCWD, InitFlag, MarkFlag
 from fanotify_fastpath.errors import (
@@ -48,6 +50,13 @@ class KernelGroup:
             raise _init_error(exc) from None
         self.n_remembered = 0
         self.forgot_ns = 0
+        self._cookie: Cookie | None = None
+
+    def add_cookie(self) -> Cookie | None:
+        """Make a record of our own possible in this queue; None where the kernel does not allow it."""
+        with contextlib.suppress(OSError):
+            self._cookie = Cookie(self.fd)
+        return self._cookie
 
     def mark(self, flags: int, mask: int, path: bytes, dir_fd: int = AT_FDCWD) -> None:
         """
@@ -94,6 +103,8 @@ class KernelGroup:
         """Take all that was remembered back."""
         if self.n_remembered:
             syscalls.fanotify_mark(self.fd, MarkFlag.FLUSH, 0)
+            if self._cookie is not None:
+                self._cookie.mark()
             self.n_remembered = 0
             self.forgot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
@@ -122,6 +133,8 @@ class KernelGroup:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+            if self._cookie is not None:
+                self._cookie.close()
 
 
 def _init_error(exc: OSError) -> Exception:

@@ -78,7 +78,7 @@ class Objects:
         while raw is not None:
             self._judge(raw)
             raw = self.sequence.next()
-        self.sequence.take_unchecked()
+        self.sequence.take_doubtful()
 
     def _begin(self, sets: list[RootSet]) -> None:
         """What was found before may be elsewhere by now."""

@@ -8,6 +8,7 @@ processed also tell where a directory *was*: :meth:`Sequence.position`.
 from collections import deque
 from collections.abc import Callable
 
+from fanotify_fastpath._engines.fanotify.cookie import Cookie
 from fanotify_fastpath._engines.fanotify.merging import HeldDeletes, RenameChains
 from fanotify_fastpath._engines.fanotify.raw import Raw, decode
 from fanotify_fastpath.mask import Mask
@@ -18,7 +19,7 @@ _CREATE = int(Mask.CREATE)
 _ONDIR = int(Mask.ONDIR)
 _OVERFLOW = int(Mask.Q_OVERFLOW)
 _STRUCTURAL = _RENAME | _DELETE | _CREATE
-#: enough to read what a queue of any sensible length held (4 MiB each), and an end to it while it is being filled
+#: without a cookie: enough for a queue of any sensible length (4 MiB each), and an end to it while it is being filled
 _CATCH_UP_FILLS = 64
 
 
@@ -26,47 +27,101 @@ class Sequence:
     """
     The records of one group between the kernel's queue and the engine.
 
+    *Moments* are numbers that grow. A moment has passed when all that the kernel had queued by then has been given out:
+    the queue was seen empty since, or a cookie has come out of it.
+
     :param read: takes what is queued, up to a limit; returns the bytes of each read, and whether the queue was emptied
+    :param cookie: a record of our own in the queue; without one a moment passes when the queue is seen empty
     :param max_records: records kept for an engine that is slow; past it, all are given up for one overflow record
     :ivar held: DELETEs whose time has not come
     :ivar renames: what was renamed, and whose place is in doubt at this place of the stream
+    :ivar n_given: number of records given out, of those that were read
     """
 
-    def __init__(self, read: Callable[[], tuple[list[bytes], bool]], max_records: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        read: Callable[[], tuple[list[bytes], bool]],
+        cookie: Cookie | None = None,
+        max_records: int = 1 << 20,
+    ) -> None:
         self._read = read
+        self._cookie = cookie
         self._max = max_records
         self._pending: deque[Raw] = deque()
         self._structure: dict[bytes, deque[Raw]] = {}
         self.held = HeldDeletes()
-        self.held.is_coming = self._structure.__contains__
-        self._emptied = True
+        self.held.is_coming = self.is_coming
         self.renames = RenameChains()
-        self._unchecked: list[list[Raw]] = []
+        self._n_read = 0
+        self.n_given = 0
+        self._moment = 0
+        self._passed = 0
+        self._cookie_moment = 0  # of the cookie that is in the queue; 0 when none is
+        self._ends: deque[tuple[int, int]] = deque()  # numbers of records read, and the moment that passes after them
 
     def fill(self) -> None:
         """Read what is queued in the kernel, up to a limit."""
-        buffers, self._emptied = self._read()
+        self._moment += 1
+        buffers, is_emptied = self._read()
         for buffer in buffers:
             raws = decode(buffer)
+            if self._cookie_moment:
+                self._take_cookie(raws)
+            self._n_read += len(raws)
             self._pending.extend(raws)
             for raw in raws:
                 if raw.mask & _STRUCTURAL and raw.obj is not None and (raw.mask & _ONDIR or raw.mask & _RENAME):
                     self._structure.setdefault(raw.obj, deque()).append(raw)
+        if is_emptied:
+            self._ends.append((self._n_read, self._moment))
+            self._cookie_moment = 0
+        else:
+            self._drop_cookie()
         if len(self._pending) > self._max:
             self._give_up()
 
     def catch_up(self) -> None:
         """Read all that had been queued when this was called."""
-        self.fill()
+        moment = self.now()
         for _ in range(_CATCH_UP_FILLS):
-            if self._emptied:
-                return
             self.fill()
+            if self._ends and self._ends[-1][1] >= moment:
+                return
+
+    def now(self) -> int:
+        """Return a moment that has passed when all that is queued now has been given out."""
+        self._moment += 1
+        self._drop_cookie()
+        return self._moment
+
+    def has_passed(self, moment: int) -> bool:
+        """Tell whether all that was queued at *moment* has been given out."""
+        while self._ends and self._ends[0][0] <= self.n_given:
+            self._passed = self._ends.popleft()[1]
+        return self._passed >= moment
+
+    def _drop_cookie(self) -> None:
+        if self._cookie is not None and not self._cookie_moment:
+            self._cookie_moment = self._moment
+            self._cookie.drop()
+
+    def _take_cookie(self, raws: list[Raw]) -> None:
+        assert self._cookie is not None
+        for n, raw in enumerate(raws):
+            if raw.obj == self._cookie.key:
+                self._ends.append((self._n_read + n, self._cookie_moment))
+                self._cookie_moment = 0
+                del raws[n]
+                return
 
     @property
     def n_pending(self) -> int:
         """Number of records that were read and not given out."""
         return len(self._pending)
+
+    def is_coming(self, key: bytes | None) -> bool:
+        """Tell whether a record that was read and not given out says where an object goes, or comes from."""
+        return key in self._structure
 
     def position(self, key: bytes) -> tuple[bytes, bytes] | None:
         """
@@ -83,27 +138,29 @@ class Sequence:
         """Return the next record, or None when all that was read has been given out."""
         if self.held:
             due = self.held.before(self._pending[0]) if self._pending else None
+            if due is None:
+                self.has_passed(0)
+                due = self.held.overdue(self._passed)
             if due is not None:
                 return due
-            if not self._pending and self._emptied:
-                return self.held.first()
         if not self._pending:
-            self._close_window()
             return None
         raw = self._pending.popleft()
+        self.n_given += 1
         if not raw.mask & _STRUCTURAL or raw.obj is None:
             return raw
         vanished = self.renames.vanished_before(raw)
         if vanished:  # they come first; this one is looked at again behind them
             self._pending.appendleft(raw)
             self._pending.extendleft(reversed(vanished))
+            self.n_given -= len(vanished)
             raw = self._pending.popleft()
         return self._next_structural(raw, raw.obj or b"")
 
-    def take_unchecked(self) -> list[list[Raw]]:
-        """Return the chains of renames that were in doubt; everything that belongs to them has been given out."""
-        unchecked, self._unchecked = self._unchecked, []
-        return unchecked
+    def take_doubtful(self) -> list[list[Raw]]:
+        """Return the renames of each object whose place was in doubt because of one of which all has come to light."""
+        self.has_passed(0)
+        return self.renames.close(self._passed)
 
     def _next_structural(self, raw: Raw, obj: bytes) -> Raw:
         coming = self._structure.get(obj)
@@ -112,9 +169,9 @@ class Sequence:
             if not coming:
                 del self._structure[obj]
         if raw.mask & _RENAME:
-            self.renames.note(raw, obj)
+            self.renames.note(raw, obj, self._moment)
         elif raw.mask & _DELETE and self._deleted_later(raw, obj):
-            self.held.add(Raw(raw.mask & (_DELETE | _ONDIR), raw.pid, raw.dir, raw.name, obj))
+            self.held.add(Raw(raw.mask & (_DELETE | _ONDIR), raw.pid, raw.dir, raw.name, obj), self._moment)
             raw.mask &= ~_DELETE
         return raw
 
@@ -131,10 +188,7 @@ class Sequence:
         self._pending.clear()
         self._structure.clear()
         self.held.clear()
-        self.renames.close()
+        self.renames.clear()
+        self.n_given = self._n_read
+        self._n_read += 1
         self._pending.append(overflow)
-
-    def _close_window(self) -> None:
-        """Everything that could have been merged has been read and given out."""
-        if self._emptied:
-            self._unchecked += self.renames.close()

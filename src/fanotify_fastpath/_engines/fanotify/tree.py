@@ -9,6 +9,7 @@ What follows from the place (path, which root sets it is in) is computed on dema
 
 from collections.abc import Iterable
 
+from fanotify_fastpath._engines.fanotify.raw import Place
 from fanotify_fastpath.roots import Root, RootSet
 
 Inside = frozenset[int]
@@ -73,7 +74,7 @@ class Tree:
         self._old_graves: list[Directory] = []
         self._sets: list[RootSet] = []
         self._anchors: dict[bytes, tuple[bytes, bytes]] = {}
-        self._root_places: dict[tuple[bytes, bytes], bytes] = {}
+        self._places: dict[Place, bytes] = {}
         self.epoch = 0
 
     def get(self, key: bytes) -> Directory | None:
@@ -96,6 +97,7 @@ class Tree:
         if len(self._nodes) >= self._max:
             self.forget()
         node = self._nodes[key] = Directory(key, parent, name)
+        self._places[parent.key, name] = key
         return node
 
     def created(self, key: bytes, parent: Directory, name: bytes) -> None:
@@ -113,18 +115,20 @@ class Tree:
         above = parent
         while above is not None and above is not node:
             above = above.parent
+        self._leave_place(node)
         if parent is None or above is node:  # merged renames can seem to make a cycle: look it up anew
             del self._nodes[key]
             return
-        if node.parent is not None and self._root_places.get((node.parent.key, node.name)) == key:
-            del self._root_places[node.parent.key, node.name]
-            self._root_places[parent.key, name] = key
         node.parent, node.name = parent, name
+        self._places[parent.key, name] = key
 
-    def stands_at(self, key: bytes, place: tuple[bytes | None, bytes | None]) -> bool:
-        """Tell whether a directory is known and stands there (identity of the parent, name)."""
-        node = self._nodes.get(key)
-        return node is not None and node.parent is not None and (node.parent.key, node.name) == place
+    def directory_at(self, place: Place) -> bytes | None:
+        """Return the directory that stands at a place, if it is known."""
+        return self._places.get(place)
+
+    def _leave_place(self, node: Directory) -> None:
+        if node.parent is not None and self._places.get((node.parent.key, node.name)) == node.key:
+            del self._places[node.parent.key, node.name]
 
     def is_elsewhere(self, key: bytes | None, parent_key: bytes | None, name: bytes | None) -> bool:
         """Tell whether the model has that directory in another place: then something about it was missed."""
@@ -147,12 +151,14 @@ class Tree:
         """
         for node in self._old_graves:
             if node.is_gone and self._nodes.get(node.key) is node and node.key not in self._tops:
+                self._leave_place(node)
                 del self._nodes[node.key]
         self._old_graves, self._graves = self._graves, []
 
     def forget(self) -> None:
         """Forget every place; all is found again on need."""
         self._nodes = dict(self._tops)
+        self._places = {place: key for place, key in self._places.items() if self.is_point(key)}
         self._graves.clear()
         self._old_graves.clear()
         self.epoch += 1
@@ -202,12 +208,10 @@ class Tree:
         if root is not None:
             self._anchors[node.key] = (self._natural_path(self.settle(node)), root.path)
             self.epoch += 1
-            if node.parent is not None:
-                self._root_places[node.parent.key, node.name] = node.key
 
-    def root_at(self, parent_key: bytes | None, name: bytes | None) -> bytes | None:
-        """Return the root that is the entry *name* of a directory."""
-        key = self._root_places.get((parent_key or b"", name or b""))
+    def root_at(self, place: Place) -> bytes | None:
+        """Return the root that stands at a place."""
+        key = self._places.get(place)
         return key if self.root_of(key) is not None else None
 
     def _natural_path(self, node: Directory) -> bytes:
