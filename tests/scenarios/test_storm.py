@@ -182,10 +182,17 @@ def test_mkdir_p_and_touch_by_four_processes_is_told_in_full(stage: Stage) -> No
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@everywhere
+@pytest.mark.parametrize("filesystem", ["tmpfs"], indirect=True)  # for its room
 @both_ways
 def test_mkdir_p_and_touch_forty_thousand_times(stage: Stage) -> None:
     chains_on(stage, 10_000)
+
+
+@pytest.mark.long
+@everywhere
+@both_ways
+def test_mkdir_p_and_touch_eight_thousand_times(stage: Stage) -> None:
+    chains_on(stage, 2_000)
 
 
 def test_mkdir_p_and_touch_by_the_shell_is_told_in_full(stage: Stage) -> None:
