@@ -173,9 +173,9 @@ class RenameChains:
                 break
             if self.doubtful.pop(obj, None) is not None:
                 doubtful.append(list(chain.renames))
-                last = chain.renames[-1].new_place
-                if self._standing.get(last) == obj:
-                    del self._standing[last]
+                for raw in chain.renames:
+                    if self._standing.get(raw.new_place) == obj:
+                        del self._standing[raw.new_place]
             if chain.shed(moment):
                 self.doubtful[obj] = chain.renames
                 self._standing[chain.renames[-1].new_place] = obj
