@@ -3,6 +3,7 @@
 import struct
 
 from fanotify_fastpath import Mask
+from fanotify_fastpath._engines.fanotify.cookie import Cookie
 from fanotify_fastpath._engines.fanotify.raw import Raw, decode
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
 from fanotify_fastpath._uapi.constants import InfoType
@@ -53,6 +54,28 @@ class Queue:
             return [], True
         batch = self.batches.pop(0)
         return [b"".join(batch)], not self.batches
+
+
+class BusyQueue(Cookie):
+    """A kernel queue that is never seen empty, in which cookies may be dropped."""
+
+    def __init__(self) -> None:
+        self.key = key("cookie")
+        self.queued: list[bytes] = []
+
+    def read(self) -> tuple[list[bytes], bool]:
+        queued, self.queued = self.queued, []
+        return [b"".join(queued)], False
+
+    def drop(self) -> None:
+        self.queued.append(record(int(Mask.ATTRIB), info(InfoType.FID, "cookie")))
+
+
+def give_out(sequence: Sequence) -> list[Told]:
+    told = []
+    while (raw := sequence.next()) is not None:
+        told.append(short(raw))
+    return told
 
 
 def tell(*batches: list[bytes]) -> list[Told]:
@@ -231,3 +254,59 @@ def test_renames_that_go_on_leave_no_doubt() -> None:
     while sequence.next() is not None:
         assert not sequence.renames.doubtful
     assert sequence.take_doubtful() == []
+
+
+def test_what_is_held_and_in_doubt_ends_with_a_cookie_when_the_queue_is_never_empty() -> None:
+    queue = BusyQueue()
+    sequence = Sequence(queue.read, queue)
+    queue.queued = [
+        entry(CREATE | DELETE | DIR, "d", b"gone", "y"),
+        rename(DIR, "d", b"a", "e", b"a", "x"),
+        rename(DIR, "e", b"a", "d", b"a", "x"),
+    ]
+    sequence.fill()
+    assert give_out(sequence) == [(CREATE, "y", "gone"), (RENAME, "x", "a"), (RENAME, "x", "a")]
+    assert sequence.take_doubtful() == []
+    queue.queued.append(entry(CREATE, "d", b"later", "z"))
+    sequence.fill()
+    assert give_out(sequence) == [(DELETE, "y", "gone"), (CREATE, "z", "later")]
+    assert [len(chain) for chain in sequence.take_doubtful()] == [2]
+    assert not sequence.renames.doubtful
+
+
+def test_a_doubt_is_settled_though_the_object_never_rests() -> None:
+    queue = BusyQueue()
+    sequence = Sequence(queue.read, queue)
+    n_settled = 0
+    for _ in range(10):
+        queue.queued += [rename(DIR, "d", b"a", "e", b"a", "x"), rename(DIR, "e", b"a", "d", b"a", "x")]
+        sequence.fill()
+        assert len(give_out(sequence)) == 2
+        chains = sequence.take_doubtful()
+        n_settled += len(chains)
+        assert all(len(chain) <= 6 for chain in chains)
+    assert n_settled >= 4
+
+
+def test_a_moment_has_passed_when_all_that_was_queued_by_then_was_given_out() -> None:
+    queue = BusyQueue()
+    sequence = Sequence(queue.read, queue)
+    queue.queued.append(entry(CREATE, "d", b"before", "x"))
+    moment = sequence.now()
+    queue.queued.append(entry(CREATE, "d", b"after", "y"))
+    sequence.fill()
+    assert not sequence.has_passed(moment)
+    assert sequence.next() is not None
+    assert sequence.has_passed(moment)
+    assert not sequence.has_passed(sequence.now())
+
+
+def test_without_a_cookie_a_moment_passes_when_the_queue_is_seen_empty() -> None:
+    sequence = Sequence(Queue([entry(CREATE, "d", b"a", "x")], [entry(CREATE, "d", b"b", "y")]).read)
+    moment = sequence.now()
+    sequence.fill()
+    assert len(give_out(sequence)) == 1
+    assert not sequence.has_passed(moment)
+    sequence.fill()
+    assert len(give_out(sequence)) == 1
+    assert sequence.has_passed(moment)
