@@ -31,6 +31,7 @@ def conditions() -> dict[str, Condition]:
         ("fanfp --json", command(fanfp, "watching", count_notify), ours),
         ("plain fanotify", plain("changes"), f"listener.c, {kernel}"),
         ("plain fanotify-all", plain("all"), f"listener.c, {kernel}"),
+        ("plain fanotify-all, ignoring", plain("all", is_ignoring=True), f"listener.c, {kernel}"),
         ("inotifywait -r", command(inotifywait, established, count_notify), notify),
         ("fsnotifywait -S", command(fsnotifywait, established, count_notify), notify),
         ("fatrace", command(["fatrace", "-c"], None, count_fatrace), _tool("fatrace", "fatrace")),

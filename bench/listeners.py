@@ -185,12 +185,13 @@ class _LatencyReader(threading.Thread):
                 self.latencies_ns.append(now_ns - made_ns)
 
 
-def plain(event_types: str) -> Start:
-    """The C listener, asking for ``changes`` or ``all``."""
+def plain(event_types: str, *, is_ignoring: bool = False) -> Start:
+    """The C listener, asking for ``changes`` or ``all``, and perhaps ignoring all of that outside the subtree."""
 
     @contextlib.contextmanager
     def start(place: Place, root: str, mode: str) -> Iterator[Running | None]:
         arguments = [place.listener, place.mount, "latency" if mode == "latency" else event_types]
+        arguments += [place.outside] if is_ignoring else []
         start_ns = time.monotonic_ns()
         pipe = subprocess.PIPE
         with _ended(subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True)) as process:
