@@ -94,5 +94,15 @@ def stage(other: Other, no_leaks: None, filesystem: Filesystem, engine: EngineNa
         yield Stage(filesystem.dir, filesystem, engine, other, how, exits)
 
 
+@pytest.fixture
+def top(filesystem: Filesystem) -> Path:
+    """``in/`` is for guarding, ``out/`` is not."""
+    for name in ("in/deep/er", "out/deep"):
+        (filesystem.dir / name).mkdir(parents=True)
+    for name in ("in/f", "in/deep/er/f", "out/f", "out/deep/f"):
+        (filesystem.dir / name).write_bytes(b"content")
+    return filesystem.dir
+
+
 #: the scenario is played twice: watched by scope subtree, and by the handler monitor-subtree on the whole filesystem
 both_ways = pytest.mark.parametrize("how", ["scope", "handler"], indirect=True)

@@ -1,7 +1,9 @@
 """What the scenarios share: the other process, a listener that knows when it has heard everything, and short forms."""
 
+import errno
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import pytest
 
-from fanotify_fastpath import Event, Group, Mask
+from fanotify_fastpath import Event, Group, Guard, Mask
 
 from . import actions
 
@@ -23,6 +25,8 @@ T = TypeVar("T")
 TESTS = Path(__file__).parent.parent
 #: longest wait for something that must come
 DEADLINE_S = 30.0
+#: deadline of a guard for tests in which nobody is late
+SHORT_S = 1.0
 NOBODY_UID = 65534
 STREAM = Mask.Q_OVERFLOW | Mask.RESCAN | Mask.ROOT_GONE | Mask.UNMOUNT | Mask.UNWATCHED
 
@@ -165,6 +169,53 @@ def walk(top: Path) -> Iterator[tuple[str, bool]]:
             yield os.path.relpath(os.path.join(directory, name), top), True
         for name in files:
             yield os.path.relpath(os.path.join(directory, name), top), False
+
+
+def refusal(other: Other, function: Callable[..., object], *arguments: object) -> str:
+    """Name of the error that another process gets; "ok" if none."""
+    try:
+        other(function, *arguments)
+    except OSError as exc:
+        return errno.errorcode[exc.errno or 0]
+    return "ok"
+
+
+def timed_read(other: Other, path: Path) -> tuple[str, float]:
+    """Have another process read a file: what came of it, and the seconds that it took."""
+    start = time.monotonic()
+    return refusal(other, actions.read, path), time.monotonic() - start
+
+
+def hear(guarded: Guard, claim: Callable[[list[Event]], object], what: str) -> list[Event]:
+    """Return the events up to when *claim* holds for them."""
+    events: list[Event] = []
+
+    def heard() -> object:
+        events.extend(guarded.read(timeout_s=0.1))
+        return claim(events)
+
+    wait_until(heard, what)
+    return events
+
+
+def guardian_of(guarded: Guard) -> int:
+    """The guardian's process id."""
+    assert guarded.group._permission is not None
+    assert guarded.group._permission._guardian is not None
+    return guarded.group._permission._guardian.tgid
+
+
+def program(path: Path) -> Path:
+    """Make an executable file."""
+    return Path(shutil.copy("/bin/true", path))
+
+
+def execute(path: Path) -> str:
+    """Run an executable; "ok", or the name of the error."""
+    try:
+        return "ok" if subprocess.run([path], check=False).returncode == 0 else "failed"
+    except OSError as exc:
+        return errno.errorcode[exc.errno or 0]
 
 
 def in_child(function: Callable[[], T]) -> T:
