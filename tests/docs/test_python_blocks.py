@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Filesystem
+from mounting import Filesystem
 
 from .pages import Block, blocks
 from .program import Program

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Filesystem
+from mounting import Filesystem
 
 from .pages import ROOT
 from .program import Program

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import FanotifyFile, MarkFlag, Mask
+from mounting import run
 
-from .conftest import run
 from .support import ADD, FILESYSTEM, MOUNT, REMOVE, errno_of, listen, new_file, touch, union
 
 EVICTABLE = MarkFlag.EVICTABLE

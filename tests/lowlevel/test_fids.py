@@ -17,8 +17,8 @@ from fanotify_fastpath.lowlevel import (
     open_by_handle_at,
     read_mounts,
 )
+from mounting import Filesystems, Mounter, run
 
-from .conftest import Mounter, run
 from .support import (
     ADD,
     FILESYSTEM,
@@ -84,19 +84,19 @@ def test_several_filesystems_in_one_group_keep_their_fsids(ext4: Path, tmpfs: Pa
 # --- overlayfs ---------------------------------------------------------------------------------------------------
 
 
-def overlay_of(mounter: Mounter, options: str) -> tuple[Path, Path]:
+def overlay_of(mounts: Mounter, options: str) -> tuple[Path, Path]:
     """An overlay with a file in its lower layer, and that layer."""
-    base = mounter.make("ext4")
+    base = mounts.make("ext4")
     for name in ("lower", "upper", "work"):
         (base / name).mkdir()
     new_file(base / "lower")
     layers = f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work"
-    return mounter.mount(mounter.new_dir("overlay"), "-t", "overlay", "-o", layers + options, "none"), base
+    return mounts.mount(mounts.new_dir("overlay"), "-t", "overlay", "-o", layers + options, "none"), base
 
 
 @pytest.mark.parametrize("kind", [INODE, MOUNT])
-def test_the_real_file_below_an_overlay_reports_what_is_done_through_it(mounter: Mounter, kind: MarkFlag) -> None:
-    overlay, base = overlay_of(mounter, "")
+def test_the_real_file_below_an_overlay_reports_what_is_done_through_it(mounts: Mounter, kind: MarkFlag) -> None:
+    overlay, base = overlay_of(mounts, "")
     real = base / "lower" / "file"
     with listen(InitFlag.REPORT_FID) as group:
         group.mark(ADD | kind, Mask.ACCESS | Mask.OPEN, real)
@@ -108,8 +108,8 @@ def test_the_real_file_below_an_overlay_reports_what_is_done_through_it(mounter:
         assert {event.record.fid.handle for event in events if event.record.fid} == {handle_of(real)}
 
 
-def test_an_overlay_that_cannot_open_handles_takes_inode_marks_only(mounter: Mounter) -> None:
-    overlay, _ = overlay_of(mounter, ",nfs_export=off")
+def test_an_overlay_that_cannot_open_handles_takes_inode_marks_only(mounts: Mounter) -> None:
+    overlay, _ = overlay_of(mounts, ",nfs_export=off")
     path = overlay / "file"
     with listen(InitFlag.REPORT_FID) as group:
         for kind in (MOUNT, FILESYSTEM):
@@ -125,8 +125,8 @@ def test_an_overlay_that_cannot_open_handles_takes_inode_marks_only(mounter: Mou
         assert masks(group) == [Mask.DELETE_SELF]
 
 
-def test_a_file_keeps_its_handle_when_an_overlay_copies_it_up(mounter: Mounter) -> None:
-    overlay, _ = overlay_of(mounter, ",index=on,nfs_export=on")
+def test_a_file_keeps_its_handle_when_an_overlay_copies_it_up(mounts: Mounter) -> None:
+    overlay, _ = overlay_of(mounts, ",index=on,nfs_export=on")
     path = overlay / "file"
     before = handle_of(path, AT_HANDLE_FID)
     with listen(InitFlag.REPORT_FID) as group:
@@ -140,8 +140,8 @@ def test_a_file_keeps_its_handle_when_an_overlay_copies_it_up(mounter: Mounter) 
 # --- filesystems that have no usable fsid -------------------------------------------------------------------------
 
 
-def test_a_btrfs_subvolume_has_its_own_fsid_and_takes_inode_marks_only(session_mounter: Mounter) -> None:
-    root = session_mounter.shared("btrfs")
+def test_a_btrfs_subvolume_has_its_own_fsid_and_takes_inode_marks_only(filesystems: Filesystems) -> None:
+    root = filesystems.new("btrfs")
     sub = root / "subvolume"
     run("btrfs", "subvolume", "create", sub)
     assert fsid_of(sub) != fsid_of(root)
@@ -157,8 +157,8 @@ def test_a_btrfs_subvolume_has_its_own_fsid_and_takes_inode_marks_only(session_m
         assert errno_of(group.mark, ADD, Mask.CREATE, root) == "EXDEV"
 
 
-def test_a_filesystem_mark_on_btrfs_covers_its_subvolumes_under_the_fsid_of_the_root(session_mounter: Mounter) -> None:
-    root = session_mounter.shared("btrfs")
+def test_a_filesystem_mark_on_btrfs_covers_its_subvolumes_under_the_fsid_of_the_root(filesystems: Filesystems) -> None:
+    root = filesystems.new("btrfs")
     sub = root / "subvolume"
     run("btrfs", "subvolume", "create", sub)
     with listen(InitFlag.REPORT_DFID_NAME) as group:
@@ -174,14 +174,14 @@ def test_a_filesystem_mark_on_btrfs_covers_its_subvolumes_under_the_fsid_of_the_
 # --- the system calls by themselves ------------------------------------------------------------------------------
 
 
-def test_the_mount_id_is_that_of_mountinfo_and_the_unique_one_on_request(ext4: Path, mounter: Mounter) -> None:
-    bound = mounter.bind(ext4)
+def test_the_mount_id_is_that_of_mountinfo_and_the_unique_one_on_request(ext4: Path, mounts: Mounter) -> None:
+    bound = mounts.bind(ext4)
     ids = [name_to_handle_at(AT_FDCWD, os.fsencode(path))[1] for path in (ext4, bound)]
-    mounts = read_mounts()
-    assert mounts[ids[0]].mountpoint == os.fsencode(ext4.parent)
-    assert mounts[ids[1]].mountpoint == os.fsencode(bound)
-    assert mounts[ids[1]].root == b"/" + os.fsencode(ext4.name)
-    assert mounts[ids[0]].dev == mounts[ids[1]].dev == os.stat(ext4).st_dev
+    table = read_mounts()
+    assert table[ids[0]].mountpoint == os.fsencode(ext4.parent)
+    assert table[ids[1]].mountpoint == os.fsencode(bound)
+    assert table[ids[1]].root == b"/" + os.fsencode(ext4.name)
+    assert table[ids[0]].dev == table[ids[1]].dev == os.stat(ext4).st_dev
     handle, unique = name_to_handle_at(AT_FDCWD, os.fsencode(bound), AT_HANDLE_MNT_ID_UNIQUE)
     assert unique > 2**31
     assert handle == handle_of(bound) == handle_of(ext4)

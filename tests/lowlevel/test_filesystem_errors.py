@@ -6,23 +6,23 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import NOFD, ErrorInfo, InitFlag, Mask
+from mounting import Mounter, run
 
-from .conftest import Mounter, run
 from .support import ADD, FILESYSTEM, drain, errno_of, fsid_of, handle_of, listen
 
 
 @pytest.fixture
-def damaged(mounter: Mounter) -> Path:
+def damaged(mounts: Mounter) -> Path:
     """An ext4 with two directories whose inodes are damaged, and one without a fault."""
-    image = mounter.image("ext4")
-    where = mounter.mount(mounter.new_dir("damaged"), "-o", "loop", image)
+    image = mounts.image("ext4")
+    where = mounts.mount(mounts.new_dir("damaged"), "-o", "loop", image)
     for name in ("bad0", "bad1", "good"):
         (where / name).mkdir()
     handles = [handle_of(where / name) for name in ("bad0", "bad1")]
-    mounter.umount(where)
+    mounts.umount(where)
     for name in ("bad0", "bad1"):
         run("debugfs", "-w", "-R", f"set_inode_field {name} i_mode 0xff", image)
-    mounter.mount(where, "-o", "loop,errors=continue", image)
+    mounts.mount(where, "-o", "loop,errors=continue", image)
     (where / "good" / "handles").write_bytes(b"".join(handles))
     return where
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, MarkFlag, Mask
+from mounting import Filesystems, Mounter
 
 from .answering import Answering
-from .conftest import Mounter
 from .support import ADD, FILESYSTEM, INODE, MOUNT, drain, errno_of, listen, masks, new_file, touch, union
 
 IGNORE = MarkFlag.IGNORE_SURV
@@ -30,9 +30,9 @@ def is_ignored(ignore: str, through: str) -> bool:
 
 
 @pytest.fixture
-def bound(ext4: Path, mounter: Mounter) -> Path:
+def bound(ext4: Path, mounts: Mounter) -> Path:
     """The same directory through another mount."""
-    return mounter.bind(ext4)
+    return mounts.bind(ext4)
 
 
 def ignore_mark(group: FanotifyFile, ignore: str, mask: Mask, directory: Path, bound: Path) -> None:
@@ -159,12 +159,12 @@ def test_marks_on_parent_and_subdirectory_report_the_subdirectory_once(ext4: Pat
 # --- several groups ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["ext4", "overlay"])
+@pytest.mark.parametrize("kind", ["ext4", "overlayfs-plain"])
 @pytest.mark.parametrize("which", range(3))
 def test_an_ignore_mask_of_one_group_silences_no_other_whatever_its_class(
-    mounter: Mounter, session_mounter: Mounter, kind: str, which: int
+    filesystems: Filesystems, kind: str, which: int
 ) -> None:
-    path = new_file(session_mounter.shared(kind))
+    path = new_file(filesystems.new(kind))
     groups = [listen(each) for each in CLASSES for _ in range(2)]
     try:
         for group in groups:

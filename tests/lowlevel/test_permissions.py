@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import NOFD, AuditRule, FanotifyFile, InitFlag, MarkFlag, Mask
+from mounting import Mounter
 
 from .answering import ALLOW, DENY, Answer, Answering
-from .conftest import Mounter
 from .support import ADD, KINDS, REMOVE, Seen, drain, errno_of, execute, listen, new_file, touch
 
 CLASSES = [
@@ -74,9 +74,9 @@ def test_a_denied_read_fails_and_the_file_stays_open(any_fs: Path, kind: MarkFla
             assert file.read(10) == b"content"
 
 
-def test_a_file_opened_before_its_filesystem_had_a_permission_listener_is_never_asked_about(mounter: Mounter) -> None:
+def test_a_file_opened_before_its_filesystem_had_a_permission_listener_is_never_asked_about(mounts: Mounter) -> None:
     # Since Linux 6.14 (the kernel that knows PRE_ACCESS) a file remembers at open that nobody asks.
-    path = new_file(mounter.make("tmpfs"))
+    path = new_file(mounts.make("tmpfs"))
     with path.open("rb", buffering=0) as early, listen(InitFlag.CLASS_PRE_CONTENT) as group:
         remembers = errno_of(group.mark, ADD, Mask.PRE_ACCESS, path) != "EINVAL"
         permission_mark(group, MarkFlag.INODE, Mask.ACCESS_PERM, path)

@@ -12,9 +12,9 @@ import pytest
 
 from fanotify_fastpath.lowlevel import InitFlag, Mask, RangeInfo
 from fanotify_fastpath.verdict import DENY_ERRNOS
+from mounting import Filesystems
 
 from .answering import ALLOW, Answer, Answering
-from .conftest import Mounter
 from .support import ADD, FILESYSTEM, KINDS, MOUNT, Seen, errno_of, execute, listen, mark_or_skip, new_file
 
 PAGE = mmap.PAGESIZE
@@ -27,8 +27,8 @@ MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 @pytest.fixture(params=["ext4", "xfs", "btrfs"])
-def path(request: pytest.FixtureRequest, session_mounter: Mounter) -> Path:
-    return new_file(session_mounter.shared(request.param), content=b"x" * SIZE)
+def path(request: pytest.FixtureRequest, filesystems: Filesystems) -> Path:
+    return new_file(filesystems.new(request.param), content=b"x" * SIZE)
 
 
 def with_file(flags: int, function: Callable[[int], object]) -> Callable[[Path], None]:
@@ -169,9 +169,9 @@ def test_a_file_that_nobody_watched_when_it_was_opened_is_not_asked_about(ext4: 
                 assert errno_of(late.read, 1) == "EPERM"
 
 
-@pytest.mark.parametrize("kind", ["tmpfs", "overlay"])
-def test_filesystems_without_support_refuse_the_mark(session_mounter: Mounter, ext4: Path, kind: str) -> None:
-    path = new_file(session_mounter.shared(kind))
+@pytest.mark.parametrize("kind", ["tmpfs", "overlayfs-plain"])
+def test_filesystems_without_support_refuse_the_mark(filesystems: Filesystems, ext4: Path, kind: str) -> None:
+    path = new_file(filesystems.new(kind))
     with listen(InitFlag.CLASS_PRE_CONTENT) as group:
         mark_or_skip(group, ADD, Mask.PRE_ACCESS, new_file(ext4))
         for flags in (0, MOUNT, FILESYSTEM):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import NOPIDFD, FanotifyFile, InitFlag, Mask
+from mounting import Mounter
 
-from .conftest import Mounter
 from .support import ADD, drain, errno_of, fork, listen, new_file, touch, wait_for
 
 PIDFD = InitFlag.REPORT_PIDFD
@@ -125,11 +125,11 @@ def test_a_pidfd_of_a_zombie_is_ready(ext4: Path) -> None:
 
 
 @pytest.fixture
-def unopenable(ext4: Path, mounter: Mounter) -> Path:
+def unopenable(ext4: Path, mounts: Mounter) -> Path:
     """A file that can be read but not opened as an event's descriptor with O_RDWR."""
     new_file(ext4)
-    where = mounter.bind(ext4)
-    return mounter.remount_read_only(where) / "file"
+    where = mounts.bind(ext4)
+    return mounts.remount_read_only(where) / "file"
 
 
 def read_write_group(flags: InitFlag) -> FanotifyFile:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import InitFlag, MarkFlag, Mask
+from mounting import Mounter, run
 
-from .conftest import Mounter, run
 from .support import ADD, FILESYSTEM, INODE, KINDS, MOUNT, drain, errno_of, listen, mark_or_skip, masks
 
 STATX_MNT_ID_UNIQUE = 0x4000
@@ -46,8 +46,8 @@ def test_a_pipe_reports_its_own_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_proc_takes_notification_marks_and_refuses_permission_marks(mounter: Mounter, kind: MarkFlag) -> None:
-    path = mounter.make("proc") / "self" / "status"
+def test_proc_takes_notification_marks_and_refuses_permission_marks(mounts: Mounter, kind: MarkFlag) -> None:
+    path = mounts.make("proc") / "self" / "status"
     with listen(InitFlag.CLASS_CONTENT) as group:
         assert errno_of(group.mark, ADD | kind, Mask.OPEN_PERM, path) == "EINVAL"
         group.mark(ADD | kind, Mask.OPEN, path)
@@ -55,8 +55,8 @@ def test_proc_takes_notification_marks_and_refuses_permission_marks(mounter: Mou
         assert masks(group) == [Mask.OPEN]
 
 
-def test_proc_has_handles_that_only_inode_marks_can_use(mounter: Mounter) -> None:
-    path = mounter.make("proc") / "version"
+def test_proc_has_handles_that_only_inode_marks_can_use(mounts: Mounter) -> None:
+    path = mounts.make("proc") / "version"
     with listen(InitFlag.REPORT_FID) as group:
         for kind in (MOUNT, FILESYSTEM):
             assert errno_of(group.mark, ADD | kind, Mask.OPEN, path) == "EOPNOTSUPP"
@@ -65,9 +65,9 @@ def test_proc_has_handles_that_only_inode_marks_can_use(mounter: Mounter) -> Non
         assert masks(group) == [Mask.OPEN]
 
 
-def test_writes_to_a_tracing_filesystem_are_reported(mounter: Mounter) -> None:
+def test_writes_to_a_tracing_filesystem_are_reported(mounts: Mounter) -> None:
     try:
-        tracing = mounter.mount(mounter.new_dir("tracing"), "-t", "tracefs", "none")
+        tracing = mounts.mount(mounts.new_dir("tracing"), "-t", "tracefs", "none")
     except RuntimeError as error:
         pytest.skip(f"no tracefs here: {error}")
     # an instance of its own: nothing of the machine's tracing is touched
@@ -94,18 +94,18 @@ def unique_mount_id(path: Path) -> int:
     return ctypes.c_uint64.from_buffer(buffer, 144).value
 
 
-def test_mounting_moving_and_unmounting_are_reported_with_the_unique_mount_id(mounter: Mounter, ext4: Path) -> None:
+def test_mounting_moving_and_unmounting_are_reported_with_the_unique_mount_id(mounts: Mounter, ext4: Path) -> None:
     with listen(InitFlag.REPORT_MNT) as group:
         mark_or_skip(group, ADD | MarkFlag.MNTNS, Mask.MNT_ATTACH | Mask.MNT_DETACH, MNTNS)
-        where = mounter.bind(ext4)
+        where = mounts.bind(ext4)
         mount_id = unique_mount_id(where)
         assert [(event.mask, event.record.mnt) for event in drain(group)] == [(Mask.MNT_ATTACH, mount_id)]
-        moved = mounter.new_dir("moved")
-        mounter.move(where, moved)
+        moved = mounts.new_dir("moved")
+        mounts.move(where, moved)
         assert [(event.mask, event.record.mnt) for event in drain(group)] == [
             (Mask.MNT_ATTACH | Mask.MNT_DETACH, mount_id)
         ]
-        mounter.umount(moved)
+        mounts.umount(moved)
         assert [(event.mask, event.record.mnt) for event in drain(group)] == [(Mask.MNT_DETACH, mount_id)]
 
 
@@ -121,39 +121,39 @@ def test_mount_events_are_for_groups_and_marks_of_their_own(ext4: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_marks_do_not_keep_a_filesystem_mounted_and_go_with_it(mounter: Mounter, kind: MarkFlag) -> None:
-    where = mounter.make("ext4")
+def test_marks_do_not_keep_a_filesystem_mounted_and_go_with_it(mounts: Mounter, kind: MarkFlag) -> None:
+    where = mounts.make("ext4")
     with listen(InitFlag.REPORT_FID) as group:
         mask = Mask.OPEN if kind == MOUNT else Mask.OPEN | Mask.DELETE_SELF
         group.mark(ADD | kind, mask, where)
-        mounter.umount(where)
+        mounts.umount(where)
         assert masks(group) == []
         # the marks are gone: what is below now is another filesystem
         assert errno_of(group.mark, MarkFlag.REMOVE | kind, Mask.OPEN, where) == "ENOENT"
 
 
 def test_an_unread_event_with_a_path_keeps_a_filesystem_mounted_and_one_with_a_handle_does_not(
-    mounter: Mounter,
+    mounts: Mounter,
 ) -> None:
     for mode, busy in ((InitFlag(0), True), (InitFlag.REPORT_FID, False)):
-        where = mounter.make("tmpfs")
+        where = mounts.make("tmpfs")
         with listen(mode) as group:
             group.mark(ADD, Mask.OPEN | Mask.ONDIR, where)
             os.listdir(where)
             if busy:
                 with pytest.raises(RuntimeError, match="busy"):
-                    mounter.umount(where)
+                    mounts.umount(where)
                 drain(group)
-            mounter.umount(where)
+            mounts.umount(where)
 
 
-def test_a_mount_mark_goes_with_its_mount_and_leaves_the_filesystem(mounter: Mounter, ext4: Path) -> None:
-    bound = mounter.bind(ext4)
+def test_a_mount_mark_goes_with_its_mount_and_leaves_the_filesystem(mounts: Mounter, ext4: Path) -> None:
+    bound = mounts.bind(ext4)
     with listen() as group:
         group.mark(ADD | MOUNT, Mask.OPEN | Mask.ONDIR, bound)
         os.listdir(bound)
         assert masks(group) == [Mask.OPEN]
-        mounter.umount(bound)
+        mounts.umount(bound)
         run("mount", "--bind", ext4, bound)
         os.listdir(bound)
         run("umount", bound)

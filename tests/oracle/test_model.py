@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Mounter
 from fanotify_fastpath import Event, Mask
+from mounting import Mounter
 from scenarios.conftest import Stage
 from scenarios.support import Other
 

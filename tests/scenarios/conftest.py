@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Filesystem
 from fanotify_fastpath import Group, Mask, Scope, watch
 from fanotify_fastpath.group import EngineName
+from mounting import Filesystem
 
 from .support import Ears, Other
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Mounter, open_descriptors
+from conftest import open_descriptors
 from fanotify_fastpath import (
     FastpathError,
     Group,
@@ -16,6 +16,7 @@ from fanotify_fastpath import (
     NotPermitted,
     Scope,
 )
+from mounting import Mounter
 
 from . import actions
 from .conftest import Stage

@@ -6,8 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import Mounter, everywhere
+from conftest import everywhere
 from fanotify_fastpath import Mask, guard
+from mounting import Mounter
 
 from . import actions
 from .support import SHORT_S, Other, guardian_of, hear, refusal, wait_until

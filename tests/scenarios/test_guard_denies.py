@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import fanotify_fastpath as fan
-from conftest import Filesystem, Mounter, everywhere
+from conftest import everywhere
 from fanotify_fastpath import Group, Mask, Scope, guard
+from mounting import Filesystem, Mounter
 
 from . import actions
 from .support import SHORT_S, Other, execute, hear, program, refusal

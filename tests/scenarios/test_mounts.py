@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Mounter
 from fanotify_fastpath import Event, Mask, Scope
+from mounting import Mounter
 
 from . import actions
 from .conftest import Stage, both_ways

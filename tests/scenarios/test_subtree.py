@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from conftest import Mounter, everywhere
+from conftest import everywhere
 from fanotify_fastpath import Mask, Scope
+from mounting import Mounter
 
 from . import actions
 from .conftest import Stage, both_ways
