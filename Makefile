@@ -7,7 +7,8 @@ SETUP := $(VENV)/.setup-done
 # As root the tests that need root must run: there, a skip for want of root is a failure.
 export FP_REQUIRE_ROOT ?= $(if $(filter 0,$(shell id -u)),1,)
 
-PYTEST := $(BIN)/python -m pytest
+# exec: a signal that ends make is passed on to the child, which must be the one that can tidy up
+PYTEST := exec $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check bench long docs lint clean

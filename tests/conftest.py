@@ -5,10 +5,12 @@ Tests mark and mount only what is made here (see ``mounting``).
 """
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -17,6 +19,8 @@ from mounting import KINDS, LARGE_MIB, Filesystem, Filesystems, Mounter, is_root
 #: directories of tests that need root
 NEED_ROOT = ("scenarios", "oracle")
 REASON = "tests/scenarios and tests/oracle need root: they mount filesystems and put marks on them"
+#: what ends a session
+ENDINGS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +35,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(here / name in item.path.parents for name in NEED_ROOT):
             item.add_marker(pytest.mark.skipif(True, reason=REASON))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Every signal that ends the session lets the fixtures end, so that nothing stays mounted."""
+    tgid = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != tgid:  # a forked child of a test
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+            return
+        for each in ENDINGS:  # once is enough: what tidies up is not to be interrupted
+            signal.signal(each, signal.SIG_IGN)
+        session.shouldstop = signal.Signals(number).name  # should the exception be raised where Python ignores it
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +95,9 @@ def mounts(no_leaks: None, session_mounts: Mounter) -> Iterator[Mounter]:
 
 
 def open_descriptors() -> dict[str, str]:
-    """The open descriptors of this process and what they are."""
+    """The open descriptors of this process and what they are, without the standard ones: these pytest redirects."""
     found = {}
-    for fd in os.listdir("/proc/self/fd"):
+    for fd in set(os.listdir("/proc/self/fd")) - {"0", "1", "2"}:
         try:
             found[fd] = os.readlink(f"/proc/self/fd/{fd}")
         except FileNotFoundError:  # the listing's own
