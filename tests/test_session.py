@@ -11,9 +11,9 @@ import pytest
 
 from conftest import ENDINGS
 from mounting import give_up, mounted_below
+from outcomes import DEADLINE_S, wait_until
 
 TESTS = Path(__file__).parent
-DEADLINE_S = 60.0
 INTERRUPTED = 2
 # A session of its own that mounts something and hangs; its end takes long enough to be disturbed.
 HANGS = """
@@ -59,9 +59,7 @@ def test_a_session_that_is_ended_by_a_signal_unmounts_and_removes_what_it_made(
     command = [sys.executable, "-m", "pytest", *options, str(tmp_path), str(tmp_path / "test_hangs.py")]
     session = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + DEADLINE_S
-        while not ready.exists() and session.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: ready.exists() or session.poll() is not None, "the test begins")
         assert len(list(tmp_path.glob("fanotify-fastpath-*"))) == 1
         assert len(mounted_below(tmp_path)) == 4
         for _ in range(n_signals):
@@ -74,6 +72,4 @@ def test_a_session_that_is_ended_by_a_signal_unmounts_and_removes_what_it_made(
     assert session.returncode == INTERRUPTED, output.decode()
     assert list(tmp_path.glob("fanotify-fastpath-*")) == []
     assert mounted_below(tmp_path) == []
-    while any(str(tmp_path) in file for file in loop_files()):
-        assert time.monotonic() < deadline, "a loop device is still there"
-        time.sleep(0.02)
+    wait_until(lambda: not any(str(tmp_path) in file for file in loop_files()), "the loop devices are released")

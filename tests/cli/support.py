@@ -5,17 +5,16 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from children import become, fork
 from fanotify_fastpath import Event, Mask, Process
 from fanotify_fastpath.cli import main
 
 SRC = Path(__file__).parents[2] / "src"
-NOBODY_UID = 65534
 DEADLINE_S = 15.0
 _USED = (
     *(f"cli.{name}" for name in ("watch", "guard", "handlers", "doctor", "human", "template")),
@@ -112,20 +111,14 @@ def run_as(uid: int, arguments: Iterable[str]) -> tuple[int, str, str]:
 
     for module in _USED:
         importlib.import_module(f"fanotify_fastpath.{module}")
-    return in_child(lambda: _become(uid), lambda: main(list(arguments)))
+    return _capture(lambda: become(uid), lambda: main(list(arguments)))
 
 
-def _become(uid: int) -> None:
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-
-
-def in_child(prepare: Callable[[], None], work: Callable[[], int]) -> tuple[int, str, str]:
+def _capture(prepare: Callable[[], None], work: Callable[[], int]) -> tuple[int, str, str]:
     """Fork, and return the exit code, standard output and standard error of *work*."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         code = 99
         try:
@@ -145,11 +138,3 @@ def in_child(prepare: Callable[[], None], work: Callable[[], int]) -> tuple[int,
     finally:
         _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), *texts
-
-
-def wait_until(claim: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not claim():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not happen within {DEADLINE_S} s")
-        time.sleep(0.01)

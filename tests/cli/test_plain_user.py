@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .support import NOBODY_UID, run_as
+from children import NOBODY_UID
+
+from .support import run_as
 
 
 @pytest.fixture

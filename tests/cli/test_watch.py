@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .support import SRC, Running, environment, run_cli, touch, wait_until
+from outcomes import wait_until
+
+from .support import SRC, Running, environment, run_cli, touch
 
 
 def masks(text: bytes) -> list[list[str]]:

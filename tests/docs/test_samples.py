@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from children import fork
 from mounting import Filesystem
 
 from .pages import ROOT
@@ -26,7 +27,7 @@ def write(path: Path) -> None:
 
 def write_as(uid: int, path: Path) -> None:
     """Write a file as another user, in a process that stays long enough to be looked at."""
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         try:
             os.chdir(path.parent)  # on the way there are directories that only root may search

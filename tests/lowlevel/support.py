@@ -2,18 +2,13 @@
 
 import errno
 import os
-import pickle
-import signal
 import struct
-import time
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from children import fork, wait_for
 from fanotify_fastpath.lowlevel import (
     AT_FDCWD,
     EventRecord,
@@ -31,7 +26,6 @@ MOUNT = MarkFlag.MOUNT
 INODE = MarkFlag.INODE
 KINDS = [pytest.param(INODE, id="inode"), pytest.param(MOUNT, id="mount"), pytest.param(FILESYSTEM, id="filesystem")]
 DEADLINE_S = 10.0
-NOBODY_UID = 65534
 
 
 def listen(flags: int = 0) -> FanotifyFile:
@@ -127,27 +121,6 @@ def fsid_of(path: Path) -> bytes:
     return struct.pack("=Q", os.statvfs(path).f_fsid)
 
 
-def fork() -> int:
-    with warnings.catch_warnings():
-        # Python 3.12 warns when there are threads; the children here exec, or run before any thread starts.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
-def wait_for(pid: int) -> int:
-    """Wait for a child, and kill it at the deadline. Returns its exit code."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            pytest.fail("a child did not end before the deadline")
-        time.sleep(0.002)
-
-
 def execute(program: Path) -> int:
     """
     Run a program and return its exit code, or minus the error number of execve.
@@ -164,47 +137,3 @@ def execute(program: Path) -> int:
             os._exit(128 + (error.errno or 0))
     code = wait_for(pid)
     return 128 - code if code > 128 else code
-
-
-def in_child(function: Callable[[], Any]) -> Any:
-    """Run *function* in a forked child; return what it returns or raise what it raises."""
-    reader, writer = os.pipe()
-    pid = fork()
-    if pid == 0:
-        try:
-            result: tuple[bool, Any] = (True, function())
-        except BaseException as error:
-            result = (False, error)
-        with open(writer, "wb") as pipe:
-            pickle.dump(result, pipe)
-        os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        data = pipe.read()
-    wait_for(pid)
-    ok, value = pickle.loads(data)
-    if not ok:
-        raise value
-    return value
-
-
-def as_nobody(function: Callable[[], Any]) -> Any:
-    """Run *function* in a child without any privilege."""
-
-    def unprivileged() -> Any:
-        os.setgroups([])
-        os.setresgid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
-        os.setresuid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
-        return function()
-
-    return in_child(unprivileged)
-
-
-def errno_of(function: Callable[..., Any], *arguments: Any, **named: Any) -> str:
-    """Name of the error number that the call fails with, or ``"ok"``."""
-    try:
-        function(*arguments, **named)
-    except OSError as error:
-        # two names for one number, of which Python gives the one that the kernel does not use
-        return errno.errorcode[error.errno or 0].replace("ENOTSUP", "EOPNOTSUPP")
-    return "ok"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import DfidNameInfo, FanotifyFile, HandleInfo, InfoType, InitFlag, MarkFlag, Mask
+from outcomes import errno_of
 
-from .support import ADD, FILESYSTEM, INODE, drain, errno_of, fsid_of, handle_of, listen, new_file, touch
+from .support import ADD, FILESYSTEM, INODE, drain, fsid_of, handle_of, listen, new_file, touch
 
 FLAGS = {
     "dir": InitFlag.REPORT_DIR_FID,

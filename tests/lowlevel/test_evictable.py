@@ -6,8 +6,9 @@ import pytest
 
 from fanotify_fastpath.lowlevel import FanotifyFile, MarkFlag, Mask
 from mounting import run
+from outcomes import errno_of
 
-from .support import ADD, FILESYSTEM, MOUNT, REMOVE, errno_of, listen, new_file, touch, union
+from .support import ADD, FILESYSTEM, MOUNT, REMOVE, listen, new_file, touch, union
 
 EVICTABLE = MarkFlag.EVICTABLE
 

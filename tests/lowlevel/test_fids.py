@@ -18,22 +18,9 @@ from fanotify_fastpath.lowlevel import (
     read_mounts,
 )
 from mounting import Filesystems, Mounter, run
+from outcomes import errno_of
 
-from .support import (
-    ADD,
-    FILESYSTEM,
-    INODE,
-    KINDS,
-    MOUNT,
-    drain,
-    errno_of,
-    fsid_of,
-    handle_of,
-    listen,
-    masks,
-    new_file,
-    touch,
-)
+from .support import ADD, FILESYSTEM, INODE, KINDS, MOUNT, drain, fsid_of, handle_of, listen, masks, new_file, touch
 
 
 @pytest.mark.parametrize("kind", KINDS)

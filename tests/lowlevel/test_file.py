@@ -12,8 +12,9 @@ import pytest
 import fanotify_fastpath.lowlevel as lowlevel
 from fanotify_fastpath.errors import Closed
 from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, Mask
+from outcomes import errno_of
 
-from .support import ADD, errno_of, listen, new_file, touch
+from .support import ADD, listen, new_file, touch
 
 
 def test_every_public_name_exists() -> None:

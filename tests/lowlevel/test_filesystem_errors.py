@@ -7,8 +7,9 @@ import pytest
 
 from fanotify_fastpath.lowlevel import NOFD, ErrorInfo, InitFlag, Mask
 from mounting import Mounter, run
+from outcomes import errno_of
 
-from .support import ADD, FILESYSTEM, drain, errno_of, fsid_of, handle_of, listen
+from .support import ADD, FILESYSTEM, drain, fsid_of, handle_of, listen
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, MarkFlag, Mask
+from outcomes import errno_of
 
-from .support import ADD, FILESYSTEM, INODE, KINDS, MOUNT, REMOVE, errno_of, listen, new_file, open_and_close
+from .support import ADD, FILESYSTEM, INODE, KINDS, MOUNT, REMOVE, listen, new_file, open_and_close
 
 CONTENT, PRE_CONTENT = InitFlag.CLASS_CONTENT, InitFlag.CLASS_PRE_CONTENT
 FID, DIR_FID, NAME = InitFlag.REPORT_FID, InitFlag.REPORT_DIR_FID, InitFlag.REPORT_NAME

@@ -7,9 +7,10 @@ import pytest
 
 from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, MarkFlag, Mask
 from mounting import Filesystems, Mounter
+from outcomes import errno_of
 
 from .answering import Answering
-from .support import ADD, FILESYSTEM, INODE, MOUNT, drain, errno_of, listen, masks, new_file, touch, union
+from .support import ADD, FILESYSTEM, INODE, MOUNT, drain, listen, masks, new_file, touch, union
 
 IGNORE = MarkFlag.IGNORE_SURV
 LEGACY = MarkFlag.IGNORED_MASK | MarkFlag.IGNORED_SURV_MODIFY

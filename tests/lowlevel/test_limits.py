@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from children import as_nobody, in_child
 from fanotify_fastpath.lowlevel import InitFlag, Mask
+from outcomes import errno_of
 
-from .support import ADD, as_nobody, errno_of, in_child, listen, new_file, open_and_close
+from .support import ADD, listen, new_file, open_and_close
 
 CLONE_NEWUSER = 0x10000000
 N_ALLOWED = 5

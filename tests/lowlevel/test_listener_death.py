@@ -9,18 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from children import fork
 from fanotify_fastpath.lowlevel import EventRecord, InitFlag, Mask
+from outcomes import errno_of
 
-from .support import (
-    ADD,
-    DEADLINE_S,
-    FILESYSTEM,
-    errno_of,
-    fork,
-    listen,
-    new_file,
-    touch,
-)
+from .support import ADD, DEADLINE_S, FILESYSTEM, listen, new_file, touch
 
 N_READERS = 16
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import FanotifyFile, InitFlag, MarkFlag, Mask
+from outcomes import errno_of
 
 from .support import (
     ADD,
@@ -16,7 +17,6 @@ from .support import (
     MOUNT,
     REMOVE,
     drain,
-    errno_of,
     handle_of,
     listen,
     masks,

@@ -8,9 +8,10 @@ import pytest
 
 from fanotify_fastpath.lowlevel import NOFD, AuditRule, FanotifyFile, InitFlag, MarkFlag, Mask
 from mounting import Mounter
+from outcomes import errno_of
 
 from .answering import ALLOW, DENY, Answer, Answering
-from .support import ADD, KINDS, REMOVE, Seen, drain, errno_of, execute, listen, new_file, touch
+from .support import ADD, KINDS, REMOVE, Seen, drain, execute, listen, new_file, touch
 
 CLASSES = [
     pytest.param(InitFlag.CLASS_CONTENT, id="content"),

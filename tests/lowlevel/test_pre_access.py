@@ -13,9 +13,10 @@ import pytest
 from fanotify_fastpath.lowlevel import InitFlag, Mask, RangeInfo
 from fanotify_fastpath.verdict import DENY_ERRNOS
 from mounting import Filesystems
+from outcomes import errno_of
 
 from .answering import ALLOW, Answer, Answering
-from .support import ADD, FILESYSTEM, KINDS, MOUNT, Seen, errno_of, execute, listen, mark_or_skip, new_file
+from .support import ADD, FILESYSTEM, KINDS, MOUNT, Seen, execute, listen, mark_or_skip, new_file
 
 PAGE = mmap.PAGESIZE
 SIZE = 5 * PAGE - 100

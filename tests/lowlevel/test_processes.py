@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from children import fork, wait_for
 from fanotify_fastpath.lowlevel import NOPIDFD, FanotifyFile, InitFlag, Mask
 from mounting import Mounter
+from outcomes import errno_of
 
-from .support import ADD, drain, errno_of, fork, listen, new_file, touch, wait_for
+from .support import ADD, drain, listen, new_file, touch
 
 PIDFD = InitFlag.REPORT_PIDFD
 

@@ -9,8 +9,9 @@ import pytest
 
 from fanotify_fastpath.lowlevel import InitFlag, MarkFlag, Mask
 from mounting import Mounter, run
+from outcomes import errno_of
 
-from .support import ADD, FILESYSTEM, INODE, KINDS, MOUNT, drain, errno_of, listen, mark_or_skip, masks
+from .support import ADD, FILESYSTEM, INODE, KINDS, MOUNT, drain, listen, mark_or_skip, masks
 
 STATX_MNT_ID_UNIQUE = 0x4000
 MNTNS = Path("/proc/self/ns/mnt")

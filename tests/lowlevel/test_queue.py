@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fanotify_fastpath.lowlevel import NOFD, FanotifyFile, InitFlag, Mask
+from outcomes import errno_of
 
-from .support import ADD, FILESYSTEM, drain, errno_of, listen, masks, new_file, touch
+from .support import ADD, FILESYSTEM, drain, listen, masks, new_file, touch
 
 N_EXTRA = 100
 

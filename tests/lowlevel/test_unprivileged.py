@@ -6,23 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from children import NOBODY_UID, as_nobody, fork, in_child, wait_for
 from fanotify_fastpath.lowlevel import NOFD, InitFlag, MarkFlag, Mask
+from outcomes import errno_of
 
-from .support import (
-    ADD,
-    FILESYSTEM,
-    INODE,
-    MOUNT,
-    NOBODY_UID,
-    as_nobody,
-    errno_of,
-    fork,
-    in_child,
-    listen,
-    open_and_close,
-    touch,
-    wait_for,
-)
+from .support import ADD, FILESYSTEM, INODE, MOUNT, listen, open_and_close, touch
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import pytest
 
 from fanotify_fastpath import Event, Group, Guard, Mask
+from outcomes import DEADLINE_S, errno_of, wait_until
 
 from . import actions
 
@@ -23,11 +23,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TESTS = Path(__file__).parent.parent
-#: longest wait for something that must come
-DEADLINE_S = 30.0
 #: deadline of a guard for tests in which nobody is late
 SHORT_S = 1.0
-NOBODY_UID = 65534
 STREAM = Mask.Q_OVERFLOW | Mask.RESCAN | Mask.ROOT_GONE | Mask.UNMOUNT | Mask.UNWATCHED
 
 _SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from scenarios.actions import serve; serve()"
@@ -80,15 +77,6 @@ class Other:
 def shell(script: str, cwd: Path) -> None:
     """Run a shell script as yet another process."""
     subprocess.run(["sh", "-ec", script], cwd=cwd, check=True)
-
-
-def wait_until(claim: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Poll until *claim* holds; fail at the deadline."""
-    deadline = time.monotonic() + deadline_s
-    while not claim():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {deadline_s:.0f} s: {what}")
-        time.sleep(0.005)
 
 
 class Ears:
@@ -173,11 +161,7 @@ def walk(top: Path) -> Iterator[tuple[str, bool]]:
 
 def refusal(other: Other, function: Callable[..., object], *arguments: object) -> str:
     """Name of the error that another process gets; "ok" if none."""
-    try:
-        other(function, *arguments)
-    except OSError as exc:
-        return errno.errorcode[exc.errno or 0]
-    return "ok"
+    return errno_of(other, function, *arguments)
 
 
 def timed_read(other: Other, path: Path) -> tuple[str, float]:
@@ -216,44 +200,3 @@ def execute(path: Path) -> str:
         return "ok" if subprocess.run([path], check=False).returncode == 0 else "failed"
     except OSError as exc:
         return errno.errorcode[exc.errno or 0]
-
-
-def in_child(function: Callable[[], T]) -> T:
-    """
-    Run *function* in a forked child, and return what it returns or raise what it raises.
-
-    The child leaves by ``os._exit``: what it inherited is left alone.
-    """
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: the child starts none of its own before
-        child = os.fork()
-    if child == 0:
-        try:
-            result: tuple[bool, Any] = (True, function())
-        except BaseException as exc:
-            result = (False, exc)
-        with open(writer, "wb") as pipe:
-            pickle.dump(result, pipe)
-        os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        data = pipe.read()
-    os.waitpid(child, 0)
-    ok, value = pickle.loads(data)
-    if not ok:
-        raise value
-    answer: T = value
-    return answer
-
-
-def as_nobody(function: Callable[[], T]) -> T:
-    """Run *function* in a forked child that has no privilege."""
-
-    def unprivileged() -> T:
-        os.setgroups([])
-        os.setresgid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
-        os.setresuid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
-        return function()
-
-    return in_child(unprivileged)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from children import as_nobody
 from conftest import open_descriptors
 from fanotify_fastpath import (
     FastpathError,
@@ -20,7 +21,7 @@ from mounting import Mounter
 
 from . import actions
 from .conftest import Stage
-from .support import as_nobody, paths, told
+from .support import paths, told
 
 
 def test_s3_one_directory_without_privilege_and_prefixes_ignored(stage: Stage) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from conftest import everywhere
 from fanotify_fastpath import Mask, guard
 from mounting import Mounter
+from outcomes import wait_until
 
 from . import actions
-from .support import SHORT_S, Other, guardian_of, hear, refusal, wait_until
+from .support import SHORT_S, Other, guardian_of, hear, refusal
 
 
 def test_roots_added_and_removed_take_effect_at_once(top: Path, other: Other) -> None:

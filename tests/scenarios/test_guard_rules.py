@@ -7,10 +7,12 @@ import subprocess
 from pathlib import Path
 
 import fanotify_fastpath as fan
+from children import NOBODY_UID
 from fanotify_fastpath import Group, Mask, guard
+from outcomes import wait_until
 
 from . import actions
-from .support import NOBODY_UID, SHORT_S, Other, refusal, wait_until
+from .support import SHORT_S, Other, refusal
 
 
 def test_the_guards_own_process_is_never_refused(top: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 import fanotify_fastpath as fan
 from fanotify_fastpath import Mask, guard
+from outcomes import wait_until
 
 from . import actions
-from .support import SHORT_S, Other, guardian_of, hear, refusal, timed_read, wait_until
+from .support import SHORT_S, Other, guardian_of, hear, refusal, timed_read
 
 SRC = Path(fan.__file__).parent.parent
 

@@ -7,10 +7,11 @@ import pytest
 
 from fanotify_fastpath import Event, Mask, Scope
 from mounting import Mounter
+from outcomes import wait_until
 
 from . import actions
 from .conftest import Stage, both_ways
-from .support import Ears, paths, told, wait_until
+from .support import Ears, paths, told
 
 FOLLOW_SKIP = pytest.mark.parametrize("submounts", ["follow", "skip"])
 MOUNTABLE = pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlayfs"])

@@ -7,11 +7,13 @@ import time
 
 import pytest
 
+from children import in_child
 from fanotify_fastpath import Closed, Event, Group, Mask, Scope, awatch, watch
+from outcomes import DEADLINE_S, wait_until
 
 from . import actions
 from .conftest import Stage
-from .support import DEADLINE_S, Ears, Other, in_child, paths, wait_until
+from .support import Ears, Other, paths
 
 
 def test_a_full_store_says_how_many_were_lost_in_place(stage: Stage) -> None:
