@@ -109,18 +109,11 @@ def _add_watch(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "watch", help="print what happens below directories", description=helptext.WATCH, epilog=helptext.WATCH_EPILOG
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="directory (with all that is below it) or file")
-    what = parser.add_argument_group("what is watched")
+    what = _add_paths(parser, "what is watched")
     what.add_argument(
         "-e", "--events", action="append", metavar="LIST", help="event types, separated by commas (default: changes)"
     )
-    what.add_argument(
-        "--exclude",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="directory or file below a PATH that does not belong",
-    )
+    _add_exclude(what)
     what.add_argument(
         "--handler",
         action="append",
@@ -155,8 +148,7 @@ def _add_guard(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "guard", help="forbid operations below directories", description=helptext.GUARD, epilog=helptext.GUARD_EPILOG
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="directory (with all that is below it) or file")
-    what = parser.add_argument_group("what is forbidden")
+    what = _add_paths(parser, "what is forbidden")
     what.add_argument(
         "--deny",
         action="append",
@@ -164,13 +156,7 @@ def _add_guard(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="LIST",
         help="open, exec, access (reading); separated by commas",
     )
-    what.add_argument(
-        "--exclude",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="directory or file below a PATH that does not belong",
-    )
+    _add_exclude(what)
     what.add_argument(
         "--allow-uid", action="append", default=[], metavar="U", help="a user, by number or name, who may"
     )
@@ -182,6 +168,22 @@ def _add_guard(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="the answer when no decision was made in time (default: allow)",
     )
     _add_output(parser)
+
+
+def _add_paths(parser: Parser, title: str) -> "argparse._ArgumentGroup":
+    """What it is about; returns the group for the options that say more of that."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="directory (with all that is below it) or file")
+    return parser.add_argument_group(title)
+
+
+def _add_exclude(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="directory or file below a PATH that does not belong",
+    )
 
 
 def _add_output(parser: Parser) -> None:
