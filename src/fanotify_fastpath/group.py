@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
+from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._engines.base import Counters, Engine, MarkingEngine
 from fanotify_fastpath._engines.choose import make_engine
 from fanotify_fastpath._engines.fanotify.permission import Decide, PermissionEngine, PermissionOptions
@@ -24,7 +24,7 @@ _BATCH_MAX = 4096
 DEFAULT_MAX_QUEUED = 1_000_000
 
 
-class Group:
+class Group(Closing):
     """
     A listener. Iterate over it for events, synchronously or with ``async for``.
 
@@ -274,14 +274,6 @@ class Group:
             self._permission.close()
         self._engine.close()
         self._chain.detach()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _catch_up(self) -> None:
         """A change is about to be made: what has happened before is decided as things are."""

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
+from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._engines.fanotify.permission import Decide
 from fanotify_fastpath._engines.fanotify.permission.rule import GuardRule
 from fanotify_fastpath.errors import FastpathError, InvalidArgument
@@ -15,7 +15,7 @@ from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import PathOrFd, Root
 
 
-class Guard:
+class Guard(Closing):
     """
     What :func:`guard` returns: iterate over it for the attempts that were denied.
 
@@ -55,14 +55,6 @@ class Guard:
     def close(self) -> None:
         """Stop guarding: all is allowed again when this returns."""
         self.group.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def guard(

@@ -16,9 +16,9 @@ Errors of the kernel are plain :class:`OSError` with its error number; nothing i
 
 import os
 import warnings
-from types import TracebackType
 from typing import Self
 
+from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._uapi.constants import (
     AT_FDCWD,
     AT_HANDLE_CONNECTABLE,
@@ -104,7 +104,7 @@ __all__ = [
 ]
 
 
-class FanotifyFile:
+class FanotifyFile(Closing):
     """
     One fanotify group: a file descriptor and what can be done with it.
 
@@ -225,14 +225,6 @@ class FanotifyFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<FanotifyFile {'closed' if self.closed else f'fd={self._fd}'}>"

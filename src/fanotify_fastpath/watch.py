@@ -1,9 +1,9 @@
 """``watch`` and ``awatch``: the shortest way to the events of a subtree."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self
 
+from fanotify_fastpath._closing import Closing
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.group import DEFAULT_MAX_QUEUED, EngineName, Group, Submounts
 from fanotify_fastpath.marks import Scope
@@ -14,7 +14,7 @@ from fanotify_fastpath.roots import PathOrFd
 _ENDINGS = int(Mask.ROOT_GONE | Mask.UNMOUNT)
 
 
-class Watch(Iterator[Event]):
+class Watch(Closing, Iterator[Event]):
     """
     The events of one or more subtrees. Iterating ends when :meth:`close` is called, or when nothing is left to watch.
 
@@ -40,14 +40,6 @@ class Watch(Iterator[Event]):
     def close(self) -> None:
         """Stop watching."""
         self.group.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def watch(

@@ -7,11 +7,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from children import become, fork
 from fanotify_fastpath import Event, Mask, Process
+from fanotify_fastpath._closing import Closing
 from fanotify_fastpath.cli import main
 
 SRC = Path(__file__).parents[2] / "src"
@@ -52,7 +52,7 @@ def run_cli(*arguments: str | bytes | Path, **options: Any) -> "subprocess.Compl
     return done
 
 
-class Running:
+class Running(Closing):
     """A ``fanfp`` that runs; ready once its first line on standard error was printed."""
 
     def __init__(self, *arguments: str | bytes | Path, **options: Any) -> None:
@@ -65,7 +65,7 @@ class Running:
         self.ready_line: bytes = self.process.stderr.readline()
         timer.cancel()
         if not self.ready_line.startswith((b"watching ", b"guarding ")):
-            self.__exit__(None, None, None)
+            self.close()
             raise AssertionError(f"it did not begin, it said {self.ready_line!r}")
 
     def line(self) -> bytes:
@@ -85,12 +85,8 @@ class Running:
         out, err = self.process.communicate(timeout=DEADLINE_S)
         return self.process.returncode, out, err
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Kill it if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()

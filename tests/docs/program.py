@@ -7,15 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from fanotify_fastpath._closing import Closing
 
 DEADLINE_S = 20.0
 #: SIGTERM ends the program as an administrator would, through every ``finally``
 _PREAMBLE = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
 
 
-class Program:
+class Program(Closing):
     """
     Python code in a process of its own; its output goes to files, so that it never blocks.
 
@@ -74,12 +74,8 @@ class Program:
         status = self._process.wait(DEADLINE_S)
         assert (status, self.errors) == (0, ""), f"status {status}, errors: {self.errors}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Kill it if it still runs."""
         if self.is_running:
             self._process.kill()
         self._process.wait()

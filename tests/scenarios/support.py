@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
 from fanotify_fastpath import Event, Group, Guard, Mask
+from fanotify_fastpath._closing import Closing
 from outcomes import DEADLINE_S, errno_of, wait_until
 
 from . import actions
@@ -30,7 +30,7 @@ STREAM = Mask.Q_OVERFLOW | Mask.RESCAN | Mask.ROOT_GONE | Mask.UNMOUNT | Mask.UN
 _SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from scenarios.actions import serve; serve()"
 
 
-class Other:
+class Other(Closing):
     """Another process, which does what it is told: ``other(os.mkdir, path)``."""
 
     def __init__(self) -> None:
@@ -64,14 +64,6 @@ class Other:
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def shell(script: str, cwd: Path) -> None:

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_daemon", "_engines"),
     ("builtin", "registry", "chain", "handlers", "arguments", "marks", "roots", "events", "verdict"),
     ("_uapi", "_bpf", "_compiler"),
-    ("mask", "errors"),
+    ("mask", "errors", "_closing"),
 )
 _IGNORED_DIRS = {".git", ".venv", "build", "dist", "__pycache__", "LICENSES"}
 _BINARY = {".png", ".gz", ".zst", ".o", ".img"}

@@ -6,9 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from types import TracebackType
-from typing import Self
 
+from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._probes.report import LiveReport, PathLike
 from fanotify_fastpath.errors import KernelRefused, NotPermitted, PathNotFound, UnsupportedFilesystem
 from fanotify_fastpath.mask import Mask
@@ -26,7 +25,7 @@ print(before_ns)
 """
 
 
-class _Toucher:
+class _Toucher(Closing):
     """The other process."""
 
     def __init__(self, path: bytes) -> None:
@@ -48,12 +47,8 @@ class _Toucher:
         out, _ = self._process.communicate(timeout=_DEADLINE_S)
         return int(out)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End the process, whatever it was at."""
         self._process.kill()
         self._process.communicate()
 
