@@ -2,6 +2,8 @@
 
 import itertools
 import os
+from dataclasses import dataclass
+from pathlib import Path
 
 from conftest import everywhere
 from fanotify_fastpath import Event, Mask
@@ -10,92 +12,146 @@ from . import actions
 from .conftest import Stage, both_ways
 from .support import paths, renames, told
 
+IN, OUT = ("outside/tree", "root/tree", "in"), ("root/tree", "outside/tree", "out")
+
+
+class Border:
+    """
+    A watched directory ``root``, a directory ``outside`` beside it, and ``tree``, which goes from one to the other.
+
+    All paths are relative to the directory that both lie in.
+
+    :param stage: where they are made
+    :param directory: made too: a directory of the tree, on the side where it is at first
+    :param files: made before anybody watches
+    """
+
+    def __init__(self, stage: Stage, directory: str, *files: str) -> None:
+        self._stage = stage
+        self._root, _, _ = stage.dirs("root", "outside", directory)
+        for file in files:
+            self.write(file)
+        self._ears = stage.watch(self._root)
+
+    def write(self, path: str, data: bytes = b"x") -> None:
+        self._stage.other(actions.write, self._stage.top / path, data)
+
+    def remove(self, path: str) -> None:
+        self._stage.other(actions.remove_tree, self._stage.top / path)
+
+    def rename(self, old: str, new: str) -> None:
+        self._stage.other(os.rename, self._stage.top / old, self._stage.top / new)
+
+    def move_in(self) -> None:
+        self.rename("outside/tree", "root/tree")
+
+    def move_out(self) -> None:
+        self.rename("root/tree", "outside/tree")
+
+    def hear(self) -> "Heard":
+        """What happened since the last call."""
+        return Heard(self._ears.hear(self._root), self._stage.top)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Events, with all paths relative to one directory."""
+
+    events: list[Event]
+    top: Path
+
+    @property
+    def told(self) -> dict[str, Mask]:
+        return told(self.events, self.top)
+
+    @property
+    def created(self) -> list[str]:
+        return paths(self.events, Mask.CREATE, self.top)
+
+    @property
+    def rescans(self) -> list[str]:
+        return paths(self.events, Mask.RESCAN, self.top)
+
+    @property
+    def renames(self) -> list[tuple[str, str, str | None]]:
+        return renames(self.events, self.top)
+
 
 @everywhere
 @both_ways
 def test_s10_a_tree_moved_in_is_reported_with_its_new_path(stage: Stage) -> None:
-    root, outside, _ = stage.dirs("root", "outside", "outside/tree/a/b/c")
-    stage.other(actions.write, outside / "tree/a/b/c/old")
-    ears = stage.watch(root)
-    stage.other(os.rename, outside / "tree", root / "tree")
-    stage.other(actions.write, root / "tree/a/b/c/old", b"longer")
-    stage.other(actions.write, root / "tree/a/b/new")
-    heard = ears.hear(root)
-    assert renames(heard, stage.top) == [("outside/tree", "root/tree", "in")]
-    seen = told(heard, root)
-    assert seen["tree/a/b/c/old"] & Mask.MODIFY
-    assert seen["tree/a/b/new"] & Mask.CREATE
+    border = Border(stage, "outside/tree/a/b/c", "outside/tree/a/b/c/old")
+    border.move_in()
+    border.write("root/tree/a/b/c/old", b"longer")
+    border.write("root/tree/a/b/new")
+    heard = border.hear()
+    assert heard.renames == [IN]
+    assert heard.told["root/tree/a/b/c/old"] & Mask.MODIFY
+    assert heard.told["root/tree/a/b/new"] & Mask.CREATE
 
 
 @everywhere
 @both_ways
 def test_s10_a_tree_moved_in_is_reported_also_after_its_outside_life_was_heard(stage: Stage) -> None:
-    root, outside, deep = stage.dirs("root", "outside", "outside/tree/a/b/c")
-    ears = stage.watch(root)
+    border = Border(stage, "outside/tree/a/b/c")
     for n in range(2):
-        stage.other(actions.write, deep / f"outside{n}")
-        assert told(ears.hear(root), stage.top) == {}
-    stage.other(os.rename, outside / "tree", root / "tree")
-    assert renames(ears.hear(root), stage.top) == [("outside/tree", "root/tree", "in")]
-    stage.other(actions.write, root / "tree/a/b/c/inside")
-    assert paths(ears.hear(root), Mask.CREATE, root) == ["tree/a/b/c/inside"]
+        border.write(f"outside/tree/a/b/c/outside{n}")
+        assert border.hear().told == {}
+    border.move_in()
+    assert border.hear().renames == [IN]
+    border.write("root/tree/a/b/c/inside")
+    assert border.hear().created == ["root/tree/a/b/c/inside"]
 
 
 @both_ways
 def test_s10_a_remembered_tree_moved_in_is_rescanned(stage: Stage) -> None:
-    root, outside, deep = stage.dirs("root", "outside", "outside/tree/a")
-    ears = stage.watch(root)
-    stage.other(actions.write, deep / "one")
-    ears.hear(root)
-    stage.other(os.rename, outside / "tree", root / "tree")
-    stage.other(actions.write, root / "tree/a/two")
-    heard = ears.hear(root)
-    created = paths(heard, Mask.CREATE, root)
-    rescans = paths(heard, Mask.RESCAN, root)
-    assert created == ["tree/a/two"] or rescans == ["tree"]
+    border = Border(stage, "outside/tree/a")
+    border.write("outside/tree/a/one")
+    border.hear()
+    border.move_in()
+    border.write("root/tree/a/two")
+    heard = border.hear()
+    assert heard.created == ["root/tree/a/two"] or heard.rescans == ["root/tree"]
 
 
 @everywhere
 @both_ways
 def test_s11_a_tree_moved_out_is_silent(stage: Stage) -> None:
-    root, outside, deep = stage.dirs("root", "outside", "root/tree/a/b/c")
-    ears = stage.watch(root)
-    stage.other(actions.write, deep / "before")
-    assert paths(ears.hear(root), Mask.CREATE, root) == ["tree/a/b/c/before"]
-    stage.other(os.rename, root / "tree", outside / "tree")
-    stage.other(actions.write, outside / "tree/a/b/c/after")
-    stage.other(actions.remove_tree, outside / "tree/a")
-    heard = ears.hear(root)
-    assert renames(heard, stage.top) == [("root/tree", "outside/tree", "out")]
-    assert len(heard) == 1
+    border = Border(stage, "root/tree/a/b/c")
+    border.write("root/tree/a/b/c/before")
+    assert border.hear().created == ["root/tree/a/b/c/before"]
+    border.move_out()
+    border.write("outside/tree/a/b/c/after")
+    border.remove("outside/tree/a")
+    heard = border.hear()
+    assert heard.renames == [OUT]
+    assert len(heard.events) == 1
 
 
 @everywhere
 @both_ways
 def test_s11_in_and_out_again_each_side_is_told_by_where_it_happened(stage: Stage) -> None:
-    root, outside, _ = stage.dirs("root", "outside", "root/tree/a")
-    ears = stage.watch(root)
+    border = Border(stage, "root/tree/a")
     for n in range(3):
-        stage.other(actions.write, root / f"tree/a/inside{n}")
-        stage.other(os.rename, root / "tree", outside / "tree")
-        stage.other(actions.write, outside / f"tree/a/outside{n}")
-        stage.other(os.rename, outside / "tree", root / "tree")
-    stage.other(actions.write, root / "tree/a/last")
-    heard = ears.hear(root)
-    assert_told_by_where_it_happened(heard)
-    assert paths(heard, Mask.CREATE, root)[-1] == "tree/a/last"
+        border.write(f"root/tree/a/inside{n}")
+        border.move_out()
+        border.write(f"outside/tree/a/outside{n}")
+        border.move_in()
+    border.write("root/tree/a/last")
+    heard = border.hear()
+    assert_told_by_where_it_happened(heard.events)
+    assert heard.created[-1] == "root/tree/a/last"
 
 
 @both_ways
 def test_s11_in_and_out_again_the_other_way_round(stage: Stage) -> None:
-    root, outside, _ = stage.dirs("root", "outside", "outside/tree/a")
-    ears = stage.watch(root)
+    border = Border(stage, "outside/tree/a")
     for n in range(3):
-        stage.other(os.rename, outside / "tree", root / "tree")
-        stage.other(actions.write, root / f"tree/a/inside{n}")
-        stage.other(os.rename, root / "tree", outside / "tree")
-        stage.other(actions.write, outside / f"tree/a/outside{n}")
-    assert_told_by_where_it_happened(ears.hear(root))
+        border.move_in()
+        border.write(f"root/tree/a/inside{n}")
+        border.move_out()
+        border.write(f"outside/tree/a/outside{n}")
+    assert_told_by_where_it_happened(border.hear().events)
 
 
 def assert_told_by_where_it_happened(heard: list[Event]) -> None:
@@ -113,17 +169,15 @@ def assert_told_by_where_it_happened(heard: list[Event]) -> None:
 @everywhere
 @both_ways
 def test_s11_in_and_out_with_the_listener_keeping_up_is_exact(stage: Stage) -> None:
-    root, outside, _ = stage.dirs("root", "outside", "root/tree/a")
-    ears = stage.watch(root)
+    border = Border(stage, "root/tree/a")
     for n in range(3):
-        stage.other(actions.write, root / f"tree/a/inside{n}")
-        assert paths(ears.hear(root), Mask.CREATE, root) == [f"tree/a/inside{n}"]
-        stage.other(os.rename, root / "tree", outside / "tree")
-        stage.other(actions.write, outside / f"tree/a/outside{n}")
-        assert renames(ears.hear(root), stage.top) == [("root/tree", "outside/tree", "out")]
-        stage.other(os.rename, outside / "tree", root / "tree")
-        heard = ears.hear(root)
-        assert renames(heard, stage.top) == [("outside/tree", "root/tree", "in")]
+        border.write(f"root/tree/a/inside{n}")
+        assert border.hear().created == [f"root/tree/a/inside{n}"]
+        border.move_out()
+        border.write(f"outside/tree/a/outside{n}")
+        assert border.hear().renames == [OUT]
+        border.move_in()
+        assert border.hear().renames == [IN]
 
 
 @everywhere
@@ -167,14 +221,14 @@ def test_what_takes_the_place_of_a_renamed_root_is_outside(stage: Stage) -> None
 @everywhere
 @both_ways
 def test_a_file_renamed_across_the_border_says_so(stage: Stage) -> None:
-    root, outside, _ = stage.dirs("root", "outside", "root/sub")
-    stage.other(actions.write, outside / "file")
-    ears = stage.watch(root)
-    steps = [outside / "file", root / "a", root / "sub/b", outside / "c"]
-    for old, new in itertools.pairwise(steps):
-        stage.other(os.rename, old, new)
-    expected = [("outside/file", "root/a", "in"), ("root/a", "root/sub/b", None), ("root/sub/b", "outside/c", "out")]
-    assert renames(ears.hear(root), stage.top) == expected
+    border = Border(stage, "root/sub", "outside/file")
+    for old, new in itertools.pairwise(["outside/file", "root/a", "root/sub/b", "outside/c"]):
+        border.rename(old, new)
+    assert border.hear().renames == [
+        ("outside/file", "root/a", "in"),
+        ("root/a", "root/sub/b", None),
+        ("root/sub/b", "outside/c", "out"),
+    ]
 
 
 @both_ways
@@ -192,18 +246,18 @@ def test_exchange_across_the_border_is_two_renames(stage: Stage) -> None:
 @everywhere
 @both_ways
 def test_a_thousand_directories_moved_in_are_heard_to_the_deepest_and_moved_out_are_silent(stage: Stage) -> None:
-    root, outside, _ = stage.dirs("root", "outside", "outside/tree")
-    stage.other(actions.make_tree, outside / "tree", 1000, 2)
-    deepest = max((directory for directory, _, _ in os.walk(outside / "tree")), key=lambda path: path.count("/"))
-    inner = os.path.relpath(deepest, outside)
-    ears = stage.watch(root)
-    for round_ in range(2):
-        stage.other(os.rename, outside / "tree", root / "tree")
-        stage.other(actions.write, root / inner / f"in{round_}")
-        heard = ears.hear(root)
-        assert paths(heard, Mask.CREATE, root) == [f"{inner}/in{round_}"] or paths(heard, Mask.RESCAN, root) == ["tree"]
-        stage.other(os.rename, root / "tree", outside / "tree")
-        stage.other(actions.write, outside / inner / f"out{round_}")
-        heard = ears.hear(root)
-        assert renames(heard, stage.top) == [("root/tree", "outside/tree", "out")]
-        assert told(heard, stage.top).keys() == {"outside/tree"}
+    tree = stage.top / "outside/tree"
+    stage.other(actions.make_tree, tree, 1000, 2)
+    deepest = max((directory for directory, _, _ in os.walk(tree)), key=lambda path: path.count("/"))
+    inner = os.path.relpath(deepest, tree)
+    border = Border(stage, "outside/tree")
+    for n in range(2):
+        border.move_in()
+        border.write(f"root/tree/{inner}/in{n}")
+        heard = border.hear()
+        assert heard.created == [f"root/tree/{inner}/in{n}"] or heard.rescans == ["root/tree"]
+        border.move_out()
+        border.write(f"outside/tree/{inner}/out{n}")
+        heard = border.hear()
+        assert heard.renames == [OUT]
+        assert heard.told.keys() == {"outside/tree"}
