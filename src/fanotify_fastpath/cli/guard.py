@@ -3,11 +3,9 @@
 import argparse
 import os
 
-from fanotify_fastpath.cli.exits import UsageError, say
+from fanotify_fastpath.cli.exits import UsageError
 from fanotify_fastpath.cli.output import Output
-from fanotify_fastpath.cli.session import make_writer, run_stream, show_paths
-from fanotify_fastpath.cli.signals import Stop
-from fanotify_fastpath.cli.watch import is_over, stats
+from fanotify_fastpath.cli.session import make_writer, run_group, show_paths
 from fanotify_fastpath.errors import PathNotFound
 from fanotify_fastpath.guard import guard
 from fanotify_fastpath.mask import Mask
@@ -30,13 +28,8 @@ def run(options: argparse.Namespace) -> int:
         on_timeout=options.on_timeout,
     )
     with guarding:
-        group = guarding.group
-        with Stop() as stop:
-            say(f"guarding {show_paths(options.paths)} (deny {','.join(split_lists(options.deny))})")
-            code = run_stream(options, group, writer, output, stop, lambda events: is_over(group, events))
-        if options.stats:
-            say(stats(group))
-    return code
+        greeting = f"guarding {show_paths(options.paths)} (deny {','.join(split_lists(options.deny))})"
+        return run_group(options, guarding.group, writer, output, greeting)
 
 
 def split_lists(texts: list[str]) -> list[str]:

@@ -2,37 +2,44 @@
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from fanotify_fastpath.cli.exits import Exit, say
 from fanotify_fastpath.cli.formats import CompactFormat, CsvFormat, Format, JsonFormat, Writer
 from fanotify_fastpath.cli.output import Output
 from fanotify_fastpath.cli.signals import Stop
-from fanotify_fastpath.cli.stream import Ending, Limits, Source, Stream
+from fanotify_fastpath.cli.stream import Ending, Limits, Stream
 from fanotify_fastpath.cli.text import escape
 from fanotify_fastpath.events import Event
+from fanotify_fastpath.group import Group
+from fanotify_fastpath.marks import Mark, Scope
+from fanotify_fastpath.mask import Mask
+
+_LAST = int(Mask.ROOT_GONE | Mask.UNMOUNT)
 
 
-def run_stream(
-    options: argparse.Namespace,
-    source: Source,
-    writer: Writer,
-    output: Output,
-    stop: Stop,
-    is_over: Callable[[list[Event]], bool],
-) -> int:
+def run_group(options: argparse.Namespace, group: Group, writer: Writer, output: Output, greeting: str) -> int:
     """
-    Print events until something ends it.
+    Print a group's events until something ends it.
 
-    :param is_over: tells whether nothing more will come
+    :param greeting: what is said when it begins
     :return: the exit code
     """
+    with Stop() as stop:
+        say(greeting)
+        code = _run_stream(options, group, writer, output, stop)
+    if options.stats:
+        say(_stats(group))
+    return code
+
+
+def _run_stream(options: argparse.Namespace, group: Group, writer: Writer, output: Output, stop: Stop) -> int:
     stream = Stream(
-        source,
+        group,
         lambda events: output.write(writer.render(events)),
         limits(options),
         stop,
-        is_over=is_over,
+        is_over=lambda events: _is_over(group, events),
         output_fd=output.fd,
     )
     ending = stream.run()
@@ -46,6 +53,33 @@ def run_stream(
         say(f"fanfp: {missed} within {options.timeout:g} s; allow more time with --timeout")
         return Exit.TIMEOUT
     return Exit.DONE
+
+
+def _is_over(group: Group, events: list[Event]) -> bool:
+    """Tell whether nothing is left to watch."""
+    for event in events:
+        if int(event.mask) & _LAST:
+            return not group.roots and not any(_is_there(mark) for mark in group.marks)
+    return False
+
+
+def _is_there(mark: Mark) -> bool:
+    """Tell whether what was marked by itself (not as a subtree) can still be found where it was."""
+    if mark.scope is Scope.SUBTREE:
+        return False
+    try:
+        return os.stat(mark.root.path).st_dev == mark.root.dev
+    except OSError:
+        return False
+
+
+def _stats(group: Group) -> str:
+    """The summary in one line."""
+    counters = group.counters
+    return (
+        f"engine {group.engine}, delivered {counters.n_delivered}, skipped in user space {counters.n_skipped}, "
+        f"remembered directories {counters.n_remembered}, lost {counters.n_lost}"
+    )
 
 
 def limits(options: argparse.Namespace) -> Limits:

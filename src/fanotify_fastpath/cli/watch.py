@@ -3,17 +3,13 @@
 import argparse
 import os
 
-from fanotify_fastpath.cli.exits import UsageError, say
+from fanotify_fastpath.cli.exits import UsageError
 from fanotify_fastpath.cli.handlerspec import parse_handler
 from fanotify_fastpath.cli.output import Output
-from fanotify_fastpath.cli.session import make_writer, run_stream, show_paths
-from fanotify_fastpath.cli.signals import Stop
-from fanotify_fastpath.events import Event
+from fanotify_fastpath.cli.session import make_writer, run_group, show_paths
 from fanotify_fastpath.group import Group
-from fanotify_fastpath.marks import Mark, Scope
+from fanotify_fastpath.marks import Scope
 from fanotify_fastpath.mask import STREAM_EVENTS, Mask, parse_mask
-
-_LAST = int(Mask.ROOT_GONE | Mask.UNMOUNT)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,12 +26,8 @@ def run(options: argparse.Namespace) -> int:
         for name, arguments in handlers:
             group.attach(name, **arguments)
         add_marks(group, options, mask)
-        with Stop() as stop:
-            say(f"watching {show_paths(options.paths)} (engine {group.engine})")
-            code = run_stream(options, group, writer, output, stop, lambda events: is_over(group, events))
-        if options.stats:
-            say(stats(group))
-    return code
+        greeting = f"watching {show_paths(options.paths)} (engine {group.engine})"
+        return run_group(options, group, writer, output, greeting)
 
 
 def parse_events(lists: list[str] | None) -> Mask:
@@ -69,30 +61,3 @@ def add_marks(group: Group, options: argparse.Namespace, mask: Mask) -> None:
     mark = group.mark(paths[0], mask | Mask.ONDIR, scope=scope, exclude=[os.fsencode(path) for path in options.exclude])
     for path in paths[1:]:
         group.add_root(path, mark)
-
-
-def is_over(group: Group, events: list[Event]) -> bool:
-    """Tell whether nothing is left to watch."""
-    for event in events:
-        if int(event.mask) & _LAST:
-            return not group.roots and not any(_is_there(mark) for mark in group.marks)
-    return False
-
-
-def _is_there(mark: Mark) -> bool:
-    """Tell whether what was marked by itself (not as a subtree) can still be found where it was."""
-    if mark.scope is Scope.SUBTREE:
-        return False
-    try:
-        return os.stat(mark.root.path).st_dev == mark.root.dev
-    except OSError:
-        return False
-
-
-def stats(group: Group) -> str:
-    """The summary in one line."""
-    counters = group.counters
-    return (
-        f"engine {group.engine}, delivered {counters.n_delivered}, skipped in user space {counters.n_skipped}, "
-        f"remembered directories {counters.n_remembered}, lost {counters.n_lost}"
-    )
