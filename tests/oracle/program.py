@@ -23,66 +23,87 @@ _FAILURES = (
 _EXPECTED = {getattr(errno, name) for name in _FAILURES.split()}
 
 
+#: name of what is done, and the paths that it is done with
+Operation = tuple[str, tuple[bytes, ...]]
+#: what was done, with its error number
+Log = list[tuple[str, tuple[bytes, ...], int]]
+
+
 @dataclass(frozen=True)
 class Setting:
     """
-    Where a program plays.
+    What a program is drawn from.
 
-    :ivar inside: the directory that is watched
-    :ivar outside: a directory beside it
-    :ivar alias: a bind mount of *inside*, empty if there is none
     :ivar seed: the program
     :ivar n_operations: of each process
     :ivar operations: names of the operations to draw from, all if empty
     """
 
-    inside: bytes
-    outside: bytes
-    alias: bytes
     seed: int
     n_operations: int
     operations: tuple[str, ...] = ()
 
 
 class Player:
-    """One process of a program."""
+    """
+    One process of a program.
+
+    Paths begin with ``inside``, the directory that is watched, ``outside``, one beside it, or ``alias``, a bind mount
+    of the first (see :func:`located`).
+    """
 
     def __init__(self, setting: Setting, who: int) -> None:
         self.setting = setting
         self.rng = random.Random(f"{setting.seed}/{who}")
-        self.log: list[tuple[str, tuple[Any, ...], int]] = []
 
     def place(self, *, is_through_alias: bool = False) -> bytes:
         """A path at a random depth, inside or outside."""
-        setting, rng = self.setting, self.rng
-        top = setting.inside if rng.random() < 0.6 else setting.outside
-        if is_through_alias and setting.alias and top == setting.inside:
-            top = setting.alias
+        rng = self.rng
+        top = b"inside" if rng.random() < 0.6 else b"outside"
+        if is_through_alias and top == b"inside":
+            top = b"alias"
         depth = rng.choice((1, 1, 2, 2, 3, 4))
         return b"/".join([top, *(rng.choice(NAMES[: 2 + depth]) for _ in range(depth))])
 
     def pair(self) -> tuple[bytes, bytes]:
         return self.place(), self.place()
 
-    def play(self) -> list[tuple[str, tuple[Any, ...], int]]:
-        """Do all operations. Returns each with its arguments and error number."""
+    def script(self) -> list[Operation]:
+        """All its operations."""
         known = self.setting.operations or tuple(OPERATIONS)
         choices = [name for name in known for _ in range(OPERATIONS[name][0])]
+        drawn = []
         for _ in range(self.setting.n_operations):
             name = self.rng.choice(choices)
-            _, draw, do = OPERATIONS[name]
-            arguments = draw(self)
-            code = 0
-            try:
-                do(*arguments)
-            except shutil.Error:
-                code = -1
-            except OSError as exc:
-                code = exc.errno or -1
-                if code not in _EXPECTED:
-                    raise
-            self.log.append((name, arguments, code))
-        return self.log
+            drawn.append((name, OPERATIONS[name][1](self)))
+        return drawn
+
+
+def located(script: list[Operation], tops: dict[bytes, bytes]) -> list[Operation]:
+    """The same with the first part of each path replaced."""
+
+    def locate(path: bytes) -> bytes:
+        top, slash, rest = path.partition(b"/")
+        return tops[top] + slash + rest
+
+    return [(name, tuple(map(locate, arguments))) for name, arguments in script]
+
+
+def perform(script: list[Operation]) -> Log:
+    """Do all operations. Returns each with its arguments and error number."""
+    log: Log = []
+    for name, arguments in script:
+        code = 0
+        try:
+            OPERATIONS[name][2](*arguments)
+        except shutil.Error:
+            code = -1
+        except OSError as exc:
+            code = exc.errno or -1
+            if code not in _EXPECTED:
+                raise
+        log.append((name, arguments, code))
+    return log
 
 
 def _make_directories(path: bytes) -> None:
@@ -173,20 +194,6 @@ OPERATIONS: dict[str, tuple[int, Callable[[Player], tuple[bytes, ...]], Callable
     "truncate": (1, _one, _truncate),
     "chmod": (1, _one, _chmod),
 }
-
-
-def play(setting: Setting, who: int) -> list[tuple[str, tuple[Any, ...], int]]:
-    """Run one process's part of a program."""
-    return Player(setting, who).play()
-
-
-def replay(operations: list[tuple[str, tuple[bytes, ...]]]) -> None:
-    """Run operations with given arguments; for finding the few that matter."""
-    for name, arguments in operations:
-        try:
-            OPERATIONS[name][2](*arguments)
-        except OSError:
-            continue
 
 
 def play_unique(base: bytes, seed: int, n_operations: int, moves_directories: bool) -> None:
