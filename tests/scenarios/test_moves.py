@@ -1,12 +1,15 @@
 """S10, S11, S12: membership follows renames, and a rename that crosses the border says so."""
 
+import contextlib
 import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from conftest import everywhere
 from fanotify_fastpath import Event, Mask
+from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
 
 from . import actions
 from .conftest import Stage, both_ways
@@ -47,6 +50,14 @@ class Border:
 
     def move_out(self) -> None:
         self.rename("root/tree", "outside/tree")
+
+    @contextlib.contextmanager
+    def unread(self) -> Iterator[None]:
+        """Nobody reads meanwhile."""
+        engine = self._ears.group._engine
+        assert isinstance(engine, FanotifyEngine)
+        with engine._lock:
+            yield
 
     def hear(self) -> "Heard":
         """What happened since the last call."""
@@ -112,6 +123,19 @@ def test_s10_a_remembered_tree_moved_in_is_rescanned(stage: Stage) -> None:
     border.write("root/tree/a/two")
     heard = border.hear()
     assert heard.created == ["root/tree/a/two"] or heard.rescans == ["root/tree"]
+
+
+@both_ways
+def test_s10_a_tree_moved_in_and_on_before_anyone_read_is_rescanned_where_it_went(stage: Stage) -> None:
+    border = Border(stage, "outside/tree/a")
+    border.write("outside/tree/a/one")
+    border.hear()
+    with border.unread():
+        border.move_in()
+        border.rename("root/tree/a", "root/further")
+    assert border.hear().rescans == ["root/tree", "root/further"]
+    border.rename("root/further", "root/again")
+    assert border.hear().rescans == []
 
 
 @everywhere
