@@ -13,6 +13,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
@@ -27,7 +28,7 @@ from fanotify_fastpath.errors import (
 )
 
 #: length of the filesystem id at the front of an identity
-FSID_BYTES = 8
+FSID_BYTES: Final = 8
 _FILEID_BTRFS = 0x4D
 _BTRFS_FS_TREE = 5
 PathOrFd = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int

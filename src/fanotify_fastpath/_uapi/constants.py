@@ -5,6 +5,7 @@ Event masks are in :class:`fanotify_fastpath.mask.Mask`.
 """
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
 
 class InitFlag(IntFlag):
@@ -114,9 +115,9 @@ ERRNO_MASK = (1 << ERRNO_BITS) - 1
 RESPONSE_INFO_NONE = 0
 RESPONSE_INFO_AUDIT_RULE = 1
 
-METADATA_VERSION = 3
+METADATA_VERSION: Final = 3
 #: bytes of ``struct fanotify_event_metadata``
-METADATA_LEN = 24
+METADATA_LEN: Final = 24
 
 #: ``fd`` of an event that has none
 NOFD = -1
@@ -138,7 +139,7 @@ AT_HANDLE_CONNECTABLE = 0x002
 #: largest ``f_handle`` that the kernel makes or takes
 MAX_HANDLE_BYTES = 128
 #: ``struct file_handle`` before ``f_handle``: its length (u32) and its type (i32)
-HANDLE_HEADER_BYTES = 8
+HANDLE_HEADER_BYTES: Final = 8
 
 
 def deny_errno(code: int) -> int:

@@ -1,11 +1,21 @@
 """One record of the kernel, decoded as far as the engine needs it."""
 
-from fanotify_fastpath._uapi.constants import InfoType
-from fanotify_fastpath._uapi.records import walk
+from typing import TYPE_CHECKING, Final
 
-_FID, _DFID_NAME, _DFID = int(InfoType.FID), int(InfoType.DFID_NAME), int(InfoType.DFID)
-_OLD, _NEW = int(InfoType.OLD_DFID_NAME), int(InfoType.NEW_DFID_NAME)
-_ERROR = int(InfoType.ERROR)
+from fanotify_fastpath._uapi import records
+from fanotify_fastpath._uapi.constants import HANDLE_HEADER_BYTES, METADATA_LEN, METADATA_VERSION, InfoType
+from fanotify_fastpath._uapi.words import s32, u16, u32, u64
+from fanotify_fastpath.roots import FSID_BYTES
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64  # a C integer, for the compiler; no code at run time
+
+_FID: Final = int(InfoType.FID)
+_DFID: Final = int(InfoType.DFID)
+_DFID_NAME: Final = int(InfoType.DFID_NAME)
+_OLD: Final = int(InfoType.OLD_DFID_NAME)
+_NEW: Final = int(InfoType.NEW_DFID_NAME)
+_HANDLE: Final = FSID_BYTES + HANDLE_HEADER_BYTES
 
 #: a directory's identity and a name in it
 Place = tuple[bytes | None, bytes | None]
@@ -68,24 +78,60 @@ def decode(buffer: bytes) -> list[Raw]:
 
     :raises MalformedRecord: the buffer holds no fanotify records
     """
-    raws = []
-    for mask, _, pid, infos in walk(buffer):
-        raw = Raw(mask, pid)
-        for info_type, start, end in infos:
-            if info_type == _ERROR:
-                continue
-            # fsid (8), handle_bytes (4), handle_type (4), handle, then perhaps a name
-            split = start + 16 + int.from_bytes(buffer[start + 8 : start + 12], "little")
-            key = buffer[start:split]
-            if info_type == _FID:
-                raw.obj = key
-                continue
-            name = buffer[split : buffer.find(0, split, end)] if split < end else None
-            if info_type in (_DFID_NAME, _OLD):
-                raw.dir, raw.name = key, name
-            elif info_type == _NEW:
-                raw.dir2, raw.name2 = key, name
-            elif info_type == _DFID:
-                raw.dir = key
+    raws: list[Raw] = []
+    total: i64 = len(buffer)
+    offset: i64 = 0
+    while offset < total:
+        if total - offset < METADATA_LEN or buffer[offset + 4] != METADATA_VERSION:
+            raise _malformed(buffer)
+        # event_len (4), vers (1), reserved (1), metadata_len (2), mask (8), fd (4), pid (4)
+        end: i64 = offset + u32(buffer, offset)
+        at: i64 = offset + u16(buffer, offset + 6)
+        if end > total or at < offset + METADATA_LEN or at > end:
+            raise _malformed(buffer)
+        raw = Raw(u64(buffer, offset + 8), s32(buffer, offset + 20))
+        while at < end:
+            at = _decode_info(buffer, at, end, raw)
         raws.append(raw)
+        offset = end
     return raws
+
+
+def _decode_info(buffer: bytes, at: "i64", end: "i64", raw: Raw) -> "i64":
+    """Put one information record into *raw*, and return where the next one begins."""
+    # info_type (1), pad (1), len (2); of a handle: fsid (8), handle_bytes (4), handle_type (4), handle, perhaps a name
+    after: i64 = at + u16(buffer, at + 2) if end - at >= 4 else at
+    if after < at + 4 or after > end:
+        raise _malformed(buffer)
+    kind: i64 = buffer[at]
+    if kind != _FID and kind != _DFID and kind != _DFID_NAME and kind != _OLD and kind != _NEW:
+        return after
+    start: i64 = at + 4
+    split: i64 = start + _HANDLE + u32(buffer, start + FSID_BYTES) if after - start >= _HANDLE else after + 1
+    if split > after:
+        raise _malformed(buffer)
+    key = buffer[start:split]
+    if kind == _FID:
+        raw.obj = key
+    elif kind == _DFID:
+        raw.dir = key
+    else:
+        name_end = buffer.find(0, split, after)
+        if name_end < 0:
+            raise _malformed(buffer)
+        name = buffer[split:name_end]
+        if kind == _NEW:
+            raw.dir2, raw.name2 = key, name
+        else:
+            raw.dir, raw.name = key, name
+    return after
+
+
+def _malformed(buffer: bytes) -> Exception:
+    """What is wrong with it: the typed decoder tells."""
+    try:
+        for _ in records.decode(buffer):
+            pass
+    except records.MalformedRecord as exc:
+        return exc
+    raise AssertionError("one decoder refuses what the other accepts")

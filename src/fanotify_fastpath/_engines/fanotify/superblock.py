@@ -3,42 +3,26 @@
 import contextlib
 import errno
 import os
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Final
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD
 from fanotify_fastpath._uapi.detached_mount import clone_mount, mount_detached
 from fanotify_fastpath._uapi.mountinfo import Mount
+from fanotify_fastpath._uapi.words import u32, u64
 from fanotify_fastpath.roots import FSID_BYTES, Root
 
-_DATA_OFFSET = FSID_BYTES + 8
-_MOUNT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
-
-
-def _inode_u32(key: bytes) -> int:
-    return int.from_bytes(key[_DATA_OFFSET : _DATA_OFFSET + 4], "little")
-
-
-def _inode_u64(key: bytes) -> int:
-    return int.from_bytes(key[_DATA_OFFSET : _DATA_OFFSET + 8], "little")
-
-
-def _inode_shmem(key: bytes) -> int:
-    low, high = struct.unpack_from("=II", key, _DATA_OFFSET + 4)
-    return int(high << 32 | low)
+_DATA_OFFSET: Final = FSID_BYTES + 8
+_MOUNT_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 # Where the inode number stands in a file handle: fs/ext4/namei.c and fs/libfs.c (generic_encode_ino32_fh),
 # fs/xfs/xfs_export.c, fs/btrfs/export.c, mm/shmem.c (v6.12). Others are not decoded.
-_INODE_IN_HANDLE: dict[str, Callable[[bytes], int]] = {
-    "ext2": _inode_u32,
-    "ext3": _inode_u32,
-    "ext4": _inode_u32,
-    "xfs": _inode_u64,
-    "btrfs": _inode_u64,
-    "tmpfs": _inode_shmem,
-}
+_U32: Final = 1
+_U64: Final = 2
+_SHMEM: Final = 3
+_INODE_IN_HANDLE: Final = {"ext2": _U32, "ext3": _U32, "ext4": _U32, "xfs": _U64, "btrfs": _U64, "tmpfs": _SHMEM}
 
 
 class Superblock:
@@ -58,14 +42,21 @@ class Superblock:
         self.fs_type = mount.fs_type
         handle, _ = syscalls.name_to_handle_at(AT_FDCWD, mount.mountpoint, 0)
         self.top_key = self.fsid + handle
-        self._inode_of = _INODE_IN_HANDLE.get(mount.fs_type)
+        self._inode_form = _INODE_IN_HANDLE.get(mount.fs_type, 0)
         self._mount_fd = -1
 
     def inode_of(self, key: bytes | None) -> int | None:
         """Read the inode number out of a file handle; None where the form is not known."""
-        if key is None or self._inode_of is None:
+        if key is None or not self._inode_form:
             return None
-        return self._inode_of(key)
+        try:
+            if self._inode_form == _U32:
+                return u32(key, _DATA_OFFSET)
+            if self._inode_form == _U64:
+                return u64(key, _DATA_OFFSET)
+            return int(u32(key, _DATA_OFFSET + 4)) | int(u32(key, _DATA_OFFSET + 8)) << 32
+        except IndexError:  # an event without an object has an empty handle
+            return None
 
     def open_handle(self, key: bytes) -> int:
         """
