@@ -68,7 +68,6 @@ class Event:
         self,
         mask: Mask,
         raw_path: bytes | None,
-        *,
         raw_old_path: bytes | None = None,
         crossing: Crossing | None = None,
         is_dir: bool = False,

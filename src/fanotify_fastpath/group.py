@@ -56,8 +56,13 @@ class Group(Closing):
         if max_queued < 1:
             raise InvalidArgument(f"max_queued is {max_queued}; at least 1 event must fit")
         self._permission_options = PermissionOptions(decide, timeout_s, on_timeout)
+        # the compiled engine takes no other types, what counts as a number or a truth for Python is well here
         self._engine: Engine = make_engine(
-            engine, include_self=include_self, submounts=submounts, max_queued=max_queued, with_tid=with_tid
+            engine,
+            include_self=bool(include_self),
+            submounts=submounts,
+            max_queued=int(max_queued),
+            with_tid=bool(with_tid),
         )
         self._permission: PermissionEngine | None = None
         self._chain = Chain(self._refresh, self._catch_up)
@@ -201,7 +206,7 @@ class Group(Closing):
         """
         if max_events < 1:
             raise InvalidArgument(f"max_events is {max_events}; at least 1 must be taken")
-        return self._engine.read(max_events, timeout_s)
+        return self._engine.read(int(max_events), None if timeout_s is None else float(timeout_s))
 
     def batches(
         self, max_events: int = _BATCH_MAX, *, quiet_ms: int = 0, max_wait_ms: int = 1000

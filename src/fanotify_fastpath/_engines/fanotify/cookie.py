@@ -1,13 +1,14 @@
 """A record of our own, as Watchman's cookie files make them: when it comes, all that was queued before it has come."""
 
 import os
+from typing import Final
 
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, MarkFlag
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import filesystem_id
 
-_MODE = 0o600
+_MODE: Final = 0o600
 
 
 class Cookie:

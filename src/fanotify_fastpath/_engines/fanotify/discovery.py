@@ -13,6 +13,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from fanotify_fastpath._engines.fanotify.raw import Place
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
@@ -22,14 +23,14 @@ from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH
 from fanotify_fastpath.roots import FSID_BYTES
 
-_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_LIST_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
+_PATH_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_LIST_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 #: a removed directory cannot be opened a moment before its DELETE event is queued; wait that long for it
-_REMOVAL_TRIES = 20
-_REMOVAL_WAIT_S = 0.0005
-_CLIMB_TRIES = 10
+_REMOVAL_TRIES: Final = 20
+_REMOVAL_WAIT_S: Final = 0.0005
+_CLIMB_TRIES: Final = 10
 #: a rename sets the change time of what it moves, so an older one cannot be in progress
-_RENAME_RECENT_S = 2.0
+_RENAME_RECENT_S: Final = 2.0
 
 Link = tuple[bytes, bytes, bytes]
 
@@ -203,7 +204,7 @@ class Discovery:
         at, at_key = fd, key
         try:
             while True:
-                known = self._tree.get(at_key) if at is not fd else None
+                known = self._tree.get(at_key) if at != fd else None
                 if at_key == superblock.top_key:
                     known = self._tree.add_top(at_key, superblock.mount.mountpoint)
                 if known is not None:
@@ -221,11 +222,11 @@ class Discovery:
                 if time.time() - os.fstat(at).st_ctime < _RENAME_RECENT_S:
                     _wait_for_rename(parent)
                 links.append((at_key, name, parent_key))
-                if at is not fd:
+                if at != fd:
                     os.close(at)
                 at, at_key = parent, parent_key
         finally:
-            if at is not fd:
+            if at != fd:
                 os.close(at)
 
 

@@ -7,12 +7,12 @@ from being told what to drop. The housekeeper also watches the mounts.
 """
 
 import contextlib
-import itertools
 import os
 import select
 import threading
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
@@ -38,9 +38,9 @@ from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
 #: one turn of deciding takes no longer; the clock is looked at after so many records
-_DRAIN_MAX_S = 0.02
-_RECORDS_PER_LOOK = 64
-_COURTESY_S = 0.0005
+_DRAIN_MAX_S: Final = 0.02
+_RECORDS_PER_LOOK: Final = 64
+_COURTESY_S: Final = 0.0005
 
 
 class FanotifyEngine:
@@ -61,7 +61,7 @@ class FanotifyEngine:
         self._lock = threading.RLock()
         self._waiting: set[int] = set()
         self._store = Store(max_queued, self._count_lost)
-        self._sender = Sender(Processes(), self.superblocks, self.counters, self._store.put, include_self, with_tid)
+        self._sender = Sender(Processes(), self.superblocks, self.counters, self._store, include_self, with_tid)
         self._interest = Interest()
         self._tree = Tree()
         self._group: KernelGroup | None = None
@@ -356,9 +356,11 @@ class FanotifyEngine:
     def _drain_sequence(self) -> None:
         """Decide about what was read; when that takes long, leave the rest for the next time, and let others in."""
         until = time.monotonic() + _DRAIN_MAX_S
-        for n in itertools.count(1):
+        n = 0
+        while True:
             raw = self._sequence.next()
             if raw is not None:
+                n += 1
                 self._judge.judge(raw)
                 if n % _RECORDS_PER_LOOK:
                     continue

@@ -1,5 +1,7 @@
 """Who wants what: the marks of one group, and what follows from them for a directory and for the kernel's mask."""
 
+from typing import Final
+
 from fanotify_fastpath._engines.fanotify.tree import Directory, Inside
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.handlers import Depends
@@ -8,7 +10,7 @@ from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, RootSet
 
 #: asked for with every filesystem mark, because the model of the tree lives on them
-STRUCTURE = Mask.RENAME | Mask.DELETE | Mask.ONDIR
+STRUCTURE: Final = Mask.RENAME | Mask.DELETE | Mask.ONDIR
 
 
 class Interest:

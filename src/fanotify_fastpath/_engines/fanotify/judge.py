@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Final
 
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import Interest
@@ -19,12 +20,16 @@ from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import FSID_BYTES
 
-_RENAME, _CREATE, _DELETE, _ONDIR = int(Mask.RENAME), int(Mask.CREATE), int(Mask.DELETE), int(Mask.ONDIR)
-_ATTRIB, _OVERFLOW = int(Mask.ATTRIB), int(Mask.Q_OVERFLOW)
-_TYPES = ~int(EVENT_FLAGS)
-_SELF = b"."
+_RENAME: Final = int(Mask.RENAME)
+_CREATE: Final = int(Mask.CREATE)
+_DELETE: Final = int(Mask.DELETE)
+_ONDIR: Final = int(Mask.ONDIR)
+_ATTRIB: Final = int(Mask.ATTRIB)
+_OVERFLOW: Final = int(Mask.Q_OVERFLOW)
+_TYPES: Final = ~int(EVENT_FLAGS)
+_SELF: Final = b"."
 #: an ignore mark that was evicted is put back no sooner than this
-_REMEMBER_AGAIN_NS = 1_000_000_000
+_REMEMBER_AGAIN_NS: Final = 1_000_000_000
 
 
 class Judge:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import time
+from typing import Final
 
 from fanotify_fastpath._engines.fanotify.cookie import Cookie
 from fanotify_fastpath._uapi import capabilities, syscalls
@@ -16,16 +17,16 @@ from fanotify_fastpath.errors import (
 )
 from fanotify_fastpath.mask import Mask
 
-_FIRST_READ_BYTES = 8192
-_READ_BYTES = 1 << 18
+_FIRST_READ_BYTES: Final = 8192
+_READ_BYTES: Final = 1 << 18
 #: an event with two names and three handles is shorter than this
-_EVENT_MAX_BYTES = 2048
+_EVENT_MAX_BYTES: Final = 2048
 #: bytes to take at once before the engine looks at them
-_FILL_MAX_BYTES = 1 << 22
+_FILL_MAX_BYTES: Final = 1 << 22
 
-_REMEMBER = MarkFlag.ADD | MarkFlag.IGNORE_SURV | MarkFlag.EVICTABLE
+_REMEMBER: Final = MarkFlag.ADD | MarkFlag.IGNORE_SURV | MarkFlag.EVICTABLE
 #: never remembered: a rename concerns two directories, and the ignore mark of either would hide it
-NEVER_IGNORED = int(Mask.RENAME)
+NEVER_IGNORED: Final = int(Mask.RENAME)
 
 
 class KernelGroup:
@@ -154,7 +155,7 @@ def _init_error(exc: OSError) -> Exception:
     return KernelRefused(f"cannot make a fanotify group: {exc.strerror}", exc.errno)
 
 
-_UNSUPPORTED = {
+_UNSUPPORTED: Final = {
     errno.EXDEV: "it is a btrfs subvolume, and the top level of its filesystem cannot be reached; mount subvolid=5",
     errno.ENODEV: "its filesystem has no id, so events there cannot be told apart",
     errno.EOPNOTSUPP: "its filesystem finds no files by handle; overlayfs does with index=on,nfs_export=on",

@@ -13,12 +13,15 @@ have happened at any time between the record's place in the queue and its read. 
 import bisect
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from typing import Final
 
 from fanotify_fastpath._engines.fanotify.raw import Place, Raw
 from fanotify_fastpath.mask import Mask
 
-_RENAME, _CREATE, _DELETE = int(Mask.RENAME), int(Mask.CREATE), int(Mask.DELETE)
-_ONDIR = int(Mask.ONDIR)
+_RENAME: Final = int(Mask.RENAME)
+_CREATE: Final = int(Mask.CREATE)
+_DELETE: Final = int(Mask.DELETE)
+_ONDIR: Final = int(Mask.ONDIR)
 
 
 class HeldDeletes:

@@ -9,12 +9,13 @@ for a process that has ended what was known of it still holds.
 import contextlib
 import os
 from collections import OrderedDict
+from typing import Final
 
 from fanotify_fastpath.events import NOBODY, Process
 
-_MAX_OPEN = 256
-_DIR_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_COMM_BYTES = 64
+_MAX_OPEN: Final = 256
+_DIR_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_COMM_BYTES: Final = 64
 
 
 class _Known:

@@ -7,20 +7,21 @@ processed also tell where a directory *was*: :meth:`Sequence.position`.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from fanotify_fastpath._engines.fanotify.cookie import Cookie
 from fanotify_fastpath._engines.fanotify.merging import HeldDeletes, RenameChains
 from fanotify_fastpath._engines.fanotify.raw import Raw, decode
 from fanotify_fastpath.mask import Mask
 
-_RENAME = int(Mask.RENAME)
-_DELETE = int(Mask.DELETE)
-_CREATE = int(Mask.CREATE)
-_ONDIR = int(Mask.ONDIR)
-_OVERFLOW = int(Mask.Q_OVERFLOW)
-_STRUCTURAL = _RENAME | _DELETE | _CREATE
+_RENAME: Final = int(Mask.RENAME)
+_DELETE: Final = int(Mask.DELETE)
+_CREATE: Final = int(Mask.CREATE)
+_ONDIR: Final = int(Mask.ONDIR)
+_OVERFLOW: Final = int(Mask.Q_OVERFLOW)
+_STRUCTURAL: Final = _RENAME | _DELETE | _CREATE
 #: without a cookie: enough for a queue of any sensible length (4 MiB each), and an end to it while it is being filled
-_CATCH_UP_FILLS = 64
+_CATCH_UP_FILLS: Final = 64
 
 
 class Sequence:

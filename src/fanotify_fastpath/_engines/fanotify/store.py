@@ -5,11 +5,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.mask import Mask
 
-_OVERFLOW = int(Mask.Q_OVERFLOW)
+_OVERFLOW: Final = int(Mask.Q_OVERFLOW)
 
 
 class Store:

@@ -8,12 +8,13 @@ What follows from the place (path, which root sets it is in) is computed on dema
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from fanotify_fastpath._engines.fanotify.raw import Place
 from fanotify_fastpath.roots import Root, RootSet
 
 Inside = frozenset[int]
-NOWHERE: Inside = frozenset()
+NOWHERE: Final[Inside] = frozenset()
 
 
 class Directory:
@@ -73,6 +74,7 @@ class Tree:
         self._graves: list[Directory] = []
         self._old_graves: list[Directory] = []
         self._sets: list[RootSet] = []
+        self._points: list[dict[bytes, tuple[Root, bool]]] = []
         self._anchors: dict[bytes, tuple[bytes, bytes]] = {}
         self._places: dict[Place, bytes] = {}
         self.epoch = 0
@@ -171,6 +173,7 @@ class Tree:
     def use_sets(self, sets: Iterable[RootSet]) -> None:
         """From now on these root sets count, as they are at any moment. Call it again after each change of one."""
         self._sets = list(sets)
+        self._points = [roots.points for roots in self._sets]
         self.epoch += 1
 
     def inside_of(self, inside: Inside, key: bytes | None) -> Inside:
@@ -186,8 +189,8 @@ class Tree:
 
     def is_point(self, key: bytes | None) -> bool:
         """Tell whether that object is a root or an exception of some set."""
-        for roots in self._sets:  # noqa: SIM110 (asked for every event: a generator would cost twice as much)
-            if key in roots.points:
+        for points in self._points:  # noqa: SIM110 (asked for every event: a generator would cost twice as much)
+            if key in points:
                 return True
         return False
 
