@@ -9,13 +9,14 @@ from importlib import metadata
 import fanotify_fastpath
 from bench.listeners import Condition, Start, command, nobody, plain, python
 from bench.outputs import count_fatrace, count_notify
+from fanotify_fastpath._probes.system import is_compiled
 
 _FANFP = "import sys; from fanotify_fastpath.cli import main; sys.exit(main())"
 
 
 def conditions() -> dict[str, Condition]:
     """All conditions, by name; what is not installed has no version."""
-    ours = fanotify_fastpath.__version__
+    ours = fanotify_fastpath.__version__ + (", compiled" if is_compiled() else ", not compiled")
     kernel = f"Linux {os.uname().release}"
     notify = _tool("inotifywait", "inotify-tools")
     established = "Watches established"

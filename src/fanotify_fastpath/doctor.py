@@ -44,6 +44,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
     engines = (kernel.probe(), fanotify.probe())
     return Report(
         version=__version__,
+        compiled=system.is_compiled(),
         kernel=os.uname().release,
         uid=os.geteuid(),
         chosen=next((engine.name for engine in engines if engine.available), None),

@@ -98,5 +98,5 @@ def test_json_is_the_report(capsys: Capture) -> None:
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert set(report) == {
-        "version", "kernel", "uid", "chosen", "engines", "capabilities", "limits", "paths", "live"
+        "version", "compiled", "kernel", "uid", "chosen", "engines", "capabilities", "limits", "paths", "live"
     }  # fmt: skip

@@ -86,6 +86,7 @@ class Report:
     Everything that was found out.
 
     :ivar version: of this package
+    :ivar compiled: its inner modules are compiled to C; else they are interpreted, and slower
     :ivar kernel: release of the running kernel
     :ivar uid: effective user id
     :ivar chosen: the engine that ``engine="auto"`` takes; None when there is none
@@ -97,6 +98,7 @@ class Report:
     """
 
     version: str
+    compiled: bool
     kernel: str
     uid: int
     chosen: str | None

@@ -1,8 +1,16 @@
 """Facts about this process and kernel."""
 
+from importlib.machinery import EXTENSION_SUFFIXES
+
+from fanotify_fastpath._engines.fanotify import raw
 from fanotify_fastpath._uapi import capabilities as caps
 
 LIMITS = ("max_queued_events", "max_user_marks", "max_user_groups", "watchdog_timeout")
+
+
+def is_compiled() -> bool:
+    """Tell whether the inner modules of the engine are compiled to C in this installation."""
+    return raw.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def capabilities() -> dict[str, bool]:

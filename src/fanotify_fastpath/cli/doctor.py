@@ -35,6 +35,7 @@ def _print(report: Report) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"fanotify-fastpath {report.version}, Linux {report.kernel}, user {report.uid}")
+    console.print(f"compiled: {_YES_NO[report.compiled]}")
     console.print("\n[bold]engines[/]")
     for engine in report.engines:
         _print_engine(console, engine, is_chosen=engine.name == report.chosen)
