@@ -2,7 +2,11 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-SETUP := $(VENV)/.setup-done
+# one for each form of the package: changing FANFP_PURE installs anew
+export FANFP_PURE
+SETUP := $(VENV)/.setup-done$(if $(filter-out 0,$(FANFP_PURE)),-pure)
+# what the compiled modules are made of: they and what they may import
+COMPILED_FROM := $(shell find src -name '*.py' -not -path '*/cli/*' -not -path '*/_probes/*')
 
 # As root the tests that need root must run: there, a skip for want of root is a failure.
 export FP_REQUIRE_ROOT ?= $(if $(filter 0,$(shell id -u)),1,)
@@ -16,9 +20,10 @@ PYTEST := exec $(BIN)/python -m pytest
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
-setup: $(SETUP) ## install what is missing: Debian packages, .venv, the package; PYTHON=... picks the interpreter
+setup: $(SETUP) ## install what is missing: Debian packages, .venv, the package; PYTHON=... picks the interpreter, FANFP_PURE=1 compiles nothing
 
-$(SETUP): pyproject.toml tools/setup.sh
+$(SETUP): pyproject.toml hatch_build.py tools/setup.sh $(COMPILED_FROM)
+	@rm -f $(VENV)/.setup-done*
 	@tools/setup.sh $(VENV)
 	@touch $@
 
@@ -51,4 +56,5 @@ lint: $(SETUP)
 	$(BIN)/codespell
 
 clean: ## remove what was built and installed here
+	find src -name "*.so" -delete
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

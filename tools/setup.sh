@@ -2,12 +2,14 @@
 # Install what is missing: Debian packages, a virtual environment, this package in it.
 #
 # usage: tools/setup.sh VENV
-# PYTHON=...  the interpreter to use, instead of the one that is found
+# PYTHON=...    the interpreter to use, instead of the one that is found
+# FANFP_PURE=1  do not compile the package's inner modules to C (hatch_build.py)
 set -eu
 
 PYTHON_MIN_MINOR=11
 
-# What the tests need, each with a command or file that shows that it is there.
+# What the tests need, each with a command or file that shows that it is there. The compiler also makes the package
+# faster; with it go Python's headers (see headers_package).
 PACKAGES='
 gcc             gcc
 libc6-dev       /usr/include/stdio.h
@@ -45,6 +47,18 @@ venv_package() {
     /usr/bin/python3.*) echo "${1#/usr/bin/}-venv" ;;
     esac
 }
+
+# The Debian package that has the headers of an interpreter of Debian's, or nothing: others bring theirs.
+headers_package() {
+    case $1 in
+    /usr/bin/python3) echo python3-dev ;;
+    /usr/bin/python3.*) echo "${1#/usr/bin/}-dev" ;;
+    esac
+}
+
+has_headers() { [ -e "$("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; }
+
+is_pure() { [ -n "${FANFP_PURE:-}" ] && [ "$FANFP_PURE" != 0 ]; }
 
 choose_python() {
     if [ -n "${PYTHON:-}" ]; then
@@ -90,7 +104,9 @@ install_packages() {
     say "installing Debian packages:" $needed $optional
     apt update
     [ -z "$needed" ] || apt install --no-install-recommends $needed
-    [ -z "$optional" ] || apt install --no-install-recommends $optional || say "without (only the benchmark uses it):" $optional
+    for package in $optional; do
+        apt install --no-install-recommends "$package" || say "going on without $package"
+    done
 }
 
 main() {
@@ -99,13 +115,16 @@ main() {
     is_new_enough "$python" || { say "$python is older than Python 3.$PYTHON_MIN_MINOR"; exit 1; }
     needed=$(missing "$PACKAGES")
     has_venv "$python" || needed="$needed $(venv_package "$python")"
-    install_packages "$needed" "$(missing "$PACKAGES_BENCH")"
+    headers=$(is_pure || has_headers "$python" || headers_package "$python")
+    install_packages "$needed" "$(missing "$PACKAGES_BENCH")${headers:+ $headers}"
     if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         say "making $venv with $("$python" --version) ($python)"
         "$python" -m venv --clear "$venv"
     fi
     say "installing the package and its tools into $venv"
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input -e '.[dev,bench]'
+    why=$("$venv/bin/python" -c 'import hatch_build; print(hatch_build.why_pure() or "")')
+    [ -z "$why" ] || say "not compiled to C, only slower for that: $why"
     say "done; the command is $venv/bin/fanfp"
 }
 

@@ -1,12 +1,18 @@
 """Events: names, decoding at the edge, and how they read."""
 
+import copy
+import dataclasses
+import inspect
 import os
+import pickle
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fanotify_fastpath import Event, Mask, Process
+from fanotify_fastpath._engines.base import Counters
 
 
 def test_an_event_has_names_and_says_who_did_it() -> None:
@@ -53,3 +59,101 @@ def test_an_event_reads_well(event: Event, text: str) -> None:
 def test_an_event_has_no_other_attributes() -> None:
     with pytest.raises(AttributeError):
         Event(Mask.CREATE, b"/f").extra = 1  # type: ignore[attr-defined]
+
+
+WHOLE = Event(
+    Mask.RENAME,
+    b"/new\xff",
+    raw_old_path=b"/old",
+    crossing="in",
+    is_dir=True,
+    tgid=2**31 - 1,
+    tid=3,
+    process=Process(1000, "sh", "/bin/sh"),
+    dev=2**40,
+    inode=2**64 - 1,
+    time_ns=2**62,
+    undecided=True,
+    lost=None,
+    engine="other",
+)
+PLAIN = [name for name in Event.__slots__ if name != "process"]
+
+
+def plain(event: Event) -> dict[str, object]:
+    return {name: getattr(event, name) for name in PLAIN}
+
+
+def pickled(event: Event) -> Event:
+    copied: Event = pickle.loads(pickle.dumps(event))
+    return copied
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+def test_an_event_can_be_copied_and_pickled(duplicate: Callable[[Event], Event]) -> None:
+    copied = duplicate(WHOLE)
+    assert copied is not WHOLE
+    assert type(copied) is Event
+    assert plain(copied) == plain(WHOLE)
+    assert (copied.uid, copied.comm, copied.exe) == (1000, "sh", "/bin/sh")
+    assert repr(copied) == repr(WHOLE)
+
+
+def test_events_are_equal_only_to_themselves_and_can_be_keys() -> None:
+    same = copy.copy(WHOLE)
+    assert WHOLE == WHOLE
+    assert same != WHOLE
+    assert len({WHOLE: 1, same: 2}) == 2
+
+
+@pytest.mark.parametrize("name", Event.__slots__)
+def test_every_attribute_of_an_event_can_be_set_and_deleted(name: str) -> None:
+    event = copy.copy(WHOLE)
+    for value in (None, 7, "text", b"bytes", Mask.CREATE):
+        setattr(event, name, value)
+        assert getattr(event, name) == value
+    delattr(event, name)
+    assert not hasattr(event, name)
+
+
+class OwnEvent(Event):
+    """An event of a user's own."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(Mask.CREATE, os.fsencode(path))
+        self.note = "mine"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("made", *super().names)
+
+
+def test_an_event_can_be_subclassed() -> None:
+    event = OwnEvent("/f")
+    assert (event.path, event.names, event.note) == ("/f", ("made", "create"), "mine")
+    copied = pickle.loads(pickle.dumps(event))
+    assert (type(copied), copied.path, copied.note) == (OwnEvent, "/f", "mine")
+
+
+def test_an_event_tells_its_signature_and_its_documentation() -> None:
+    assert list(inspect.signature(Event).parameters)[:3] == ["mask", "raw_path", "raw_old_path"]
+    assert Event.__doc__
+    assert Event.path.__doc__
+    assert Event.clock == "boottime"
+
+
+def test_a_process_can_be_copied_pickled_and_subclassed() -> None:
+    class OwnProcess(Process):
+        pass
+
+    process = Process(1, "c", "/e")
+    for copied in (copy.copy(process), pickle.loads(pickle.dumps(process)), OwnProcess(1, "c", "/e")):
+        assert (copied.uid, copied.comm, copied.exe) == (1, "c", "/e")
+
+
+def test_counters_are_a_dataclass() -> None:
+    counters = Counters(n_delivered=1)
+    assert counters == pickle.loads(pickle.dumps(counters)) == copy.copy(counters)
+    assert dataclasses.replace(counters, n_lost=2) == Counters(n_delivered=1, n_lost=2)
+    assert dataclasses.asdict(counters)["n_delivered"] == 1
+    assert repr(counters).startswith("Counters(n_delivered=1, ")

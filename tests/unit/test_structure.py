@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("mask", "errors", "_closing"),
 )
 _IGNORED_DIRS = {".git", ".venv", "build", "dist", "__pycache__", "LICENSES"}
-_BINARY = {".png", ".gz", ".zst", ".o", ".img"}
+_BINARY = {".png", ".so", ".gz", ".zst", ".o", ".img"}
 
 
 def modules() -> dict[str, Path]:

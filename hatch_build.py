@@ -1,0 +1,123 @@
+"""
+The build hook: what lies between the kernel's record and its event is compiled to C, by mypyc.
+
+pyproject.toml lists the modules. An editable install has them beside their sources, a wheel in it. Without a working C
+compiler and Python's headers, or with FANFP_PURE=1 in the environment, nothing is compiled: all works the same, slower.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.config import BuilderConfig
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PURE_SWITCH = "FANFP_PURE"
+SRC = "src"
+PACKAGE = "fanotify_fastpath"
+COMPILER = "mypy[mypyc]>=2,<3"
+#: no debugging symbols, though Debian's Python asks for them; and calls inside the library go straight
+C_FLAGS = ["-O2", "-g0", "-fvisibility=hidden"]
+
+
+class CompileHook(BuildHookInterface[BuilderConfig]):
+    """What hatchling calls."""
+
+    PLUGIN_NAME = "custom"
+
+    def dependencies(self) -> list[str]:
+        """What the build needs besides hatchling."""
+        return [] if why_pure() else [COMPILER]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, before the wheel is put together."""
+        source = Path(self.root, SRC)
+        is_editable = version == "editable"
+        if is_editable:
+            remove_compiled(source)
+        reason = why_pure()
+        if reason:
+            self.app.display_warning(f"{PACKAGE} is not compiled, only slower for that: {reason}")
+            return
+        # removed with this object: a wheel is put together after this method
+        self._made = tempfile.TemporaryDirectory()
+        directory = Path(self._made.name)
+        for path in compile_modules(source, self.config["modules"], directory):
+            inside = path.relative_to(directory)
+            if is_editable:
+                shutil.copy2(path, source / inside)
+            else:
+                build_data["force_include"][str(path)] = str(inside)
+        if not is_editable:
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+
+
+def why_pure() -> str | None:
+    """Tell why nothing is to be compiled here, None if it is. Whether it can be is found by trying."""
+    if os.environ.get(PURE_SWITCH, "0") not in ("", "0"):
+        return f"{PURE_SWITCH} is set"
+    if sys.implementation.name != "cpython":
+        return f"this is {sys.implementation.name}, and extensions are made for CPython"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    with tempfile.TemporaryDirectory() as directory:
+        test = Path(directory, "test.c")
+        test.write_text("#include <Python.h>\n")
+        include = sysconfig.get_path("include")
+        command = [*compiler, "-shared", "-fPIC", f"-I{include}", str(test), "-o", f"{directory}/test.so"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        except OSError as exc:
+            return f"no C compiler: {compiler[0]}: {exc.strerror}"
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
+        return f"the C compiler or Python's headers are missing or do not work: {said.strip()}"
+    return None
+
+
+def remove_compiled(source: Path) -> None:
+    """Remove what an earlier build left, of this interpreter or another."""
+    for path in source.rglob("*.so"):
+        path.unlink()
+
+
+def compile_modules(source: Path, modules: list[str], directory: Path) -> list[Path]:
+    """
+    Compile modules into one library.
+
+    :param modules: paths relative to *source*
+    :param directory: where the files made lie as they do below *source*
+    :return: these files
+    """
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+    from setuptools.command.build_ext import build_ext
+
+    missing = [module for module in modules if not Path(source, module).is_file()]
+    if missing:
+        raise FileNotFoundError(f"pyproject.toml lists modules that are not there: {', '.join(missing)}")
+    config = source.parent / "pyproject.toml"
+    # in the source's directory, because tracebacks name the files as they are given here
+    with tempfile.TemporaryDirectory() as intermediate, contextlib.chdir(source):
+        extensions = mypycify(
+            [f"--config-file={config}", f"--cache-dir={intermediate}/cache", *modules],
+            group_name=PACKAGE,  # of the library that holds the code, PACKAGE__mypyc; the modules only stand for it
+            target_dir=f"{intermediate}/c",
+        )
+        for extension in extensions:  # a warning of another compiler is no reason to fail
+            flags = [flag for flag in extension.extra_compile_args if flag != "-Werror"]
+            extension.extra_compile_args = [*flags, *C_FLAGS]
+        command = build_ext(Distribution({"ext_modules": extensions}))
+        command.build_lib = str(directory)
+        command.build_temp = f"{intermediate}/o"
+        command.parallel = os.cpu_count()
+        command.ensure_finalized()
+        command.run()
+    return sorted(directory.rglob("*.so"))

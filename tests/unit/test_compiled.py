@@ -1,0 +1,87 @@
+"""Compiled or not: all listed modules or none, never an old one, and the same behaviour."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import fanotify_fastpath
+from conftest import is_root_required
+from fanotify_fastpath._probes.system import is_compiled
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src"
+PACKAGE = "fanotify_fastpath"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MODULES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
+
+#: what runs on the interpreted form too, quickly
+UNIT = ("compiled", "events", "raw", "records", "sequence", "tree", "words")
+SCENARIOS = ("attach", "deletion", "links", "mounts", "moves", "roots_live", "stream", "subtree")
+OTHER_FILESYSTEMS = "not (xfs or btrfs or tmpfs or overlayfs)"
+
+only_compiled = pytest.mark.skipif(not is_compiled(), reason="this installation is not compiled")
+
+
+def loaded_from(module: str) -> Path:
+    found = importlib.import_module(module.removesuffix(".py").replace("/", "."))
+    assert found.__file__ is not None
+    return Path(found.__file__)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_all_listed_modules_are_compiled_or_none(module: str) -> None:
+    assert loaded_from(module).name.endswith(tuple(EXTENSION_SUFFIXES)) == is_compiled()
+
+
+@only_compiled
+@pytest.mark.parametrize("module", MODULES)
+def test_no_compiled_module_is_older_than_its_source(module: str) -> None:
+    compiled = loaded_from(module)
+    source = compiled.parent / Path(module).name
+    assert compiled.stat().st_mtime >= source.stat().st_mtime, "run make setup"
+
+
+def test_nothing_else_is_compiled() -> None:
+    package = Path(fanotify_fastpath.__file__).parent
+    found = {str(path.relative_to(package.parent)).split(".")[0] + ".py" for path in package.rglob("*.so")}
+    assert found == (set(MODULES) if is_compiled() else set())
+
+
+@pytest.fixture
+def interpreted(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the package is a copy of its sources alone."""
+    shutil.copytree(SRC / PACKAGE, tmp_path / PACKAGE, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", f"import {PACKAGE}; print({PACKAGE}.__file__)"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(found.stdout.strip()).is_relative_to(tmp_path)
+    return environment
+
+
+def run_tests(environment: dict[str, str], *arguments: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@only_compiled
+def test_the_interpreted_form_passes_the_unit_tests(interpreted: dict[str, str]) -> None:
+    run_tests(interpreted, *(f"tests/unit/test_{name}.py" for name in UNIT))
+
+
+@only_compiled
+@pytest.mark.skipif(os.geteuid() != 0 and not is_root_required(), reason="scenarios need root")
+def test_the_interpreted_form_passes_scenarios(interpreted: dict[str, str]) -> None:
+    run_tests(interpreted, "-k", OTHER_FILESYSTEMS, *(f"tests/scenarios/test_{name}.py" for name in SCENARIOS))
