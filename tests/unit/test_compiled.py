@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import fanotify_fastpath
-from conftest import is_root_required
 from fanotify_fastpath._probes.system import is_compiled
+from mounting import is_root_required
 
 ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src"
