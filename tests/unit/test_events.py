@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fanotify_fastpath import Event, Mask, Process
 from fanotify_fastpath._engines.base import Counters
+from fanotify_fastpath._engines.fanotify.candidate import Candidate
 
 
 def test_an_event_has_names_and_says_who_did_it() -> None:
@@ -157,3 +158,11 @@ def test_counters_are_a_dataclass() -> None:
     assert dataclasses.replace(counters, n_lost=2) == Counters(n_delivered=1, n_lost=2)
     assert dataclasses.asdict(counters)["n_delivered"] == 1
     assert repr(counters).startswith("Counters(n_delivered=1, ")
+
+
+def test_what_handlers_are_shown_can_be_copied_and_kept() -> None:
+    shown = Candidate(int(Mask.CREATE | Mask.ONDIR), b"n", 7, lambda tgid: Process(tgid, "c"), frozenset(), dev=1)
+    kept = copy.copy(shown)
+    assert (kept.mask, kept.is_dir, kept.name, kept.uid, kept.comm, kept.dev) == (shown.mask, True, b"n", 7, b"c", 1)
+    with pytest.raises(AttributeError):
+        kept.extra = 1  # type: ignore[attr-defined]

@@ -1,10 +1,10 @@
 """From a decision to an event in the stream: the handlers are asked, who did it is looked up, the event is made."""
 
 import os
-from collections.abc import Callable
 from typing import Final
 
 from fanotify_fastpath._engines.base import Counters
+from fanotify_fastpath._engines.fanotify.candidate import Candidate
 from fanotify_fastpath._engines.fanotify.processes import Processes
 from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.store import Store
@@ -14,7 +14,7 @@ from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.events import NOBODY, Crossing, Event, Process
 from fanotify_fastpath.handlers import Depends
 from fanotify_fastpath.mask import Mask
-from fanotify_fastpath.roots import FSID_BYTES, RootSet
+from fanotify_fastpath.roots import FSID_BYTES
 from fanotify_fastpath.verdict import VerdictKind
 
 _ONDIR: Final = int(Mask.ONDIR)
@@ -28,57 +28,6 @@ def _mask_of(types: int) -> Mask:
     if mask is None:
         mask = _masks[types] = Mask(types)
     return mask
-
-
-class Candidate:
-    """An event as handlers see it (:class:`~fanotify_fastpath.handlers.HandlerEvent`); the process is looked up on
-    use."""
-
-    __slots__ = ("_inside", "_inside2", "_lookup", "dev", "inode", "is_dir", "mask", "name", "tgid")
-
-    def __init__(
-        self,
-        mask: int,
-        name: bytes | None,
-        tgid: int,
-        lookup: Callable[[int], Process],
-        inside: Inside | None,
-        inside2: Inside | None = None,
-        dev: int | None = None,
-        inode: int | None = None,
-    ) -> None:
-        self.mask = mask
-        self.is_dir = bool(mask & _ONDIR)
-        self.name = name
-        self.tgid = tgid
-        self.dev = dev
-        self.inode = inode
-        self._inside = inside
-        self._inside2 = inside2
-        self._lookup = lookup
-
-    def inside(self, roots: RootSet) -> bool | None:
-        """Tell whether the object is in the subtree; a renamed one counts as inside when either side is."""
-        if self._inside is None:
-            return None
-        return roots.set_id in self._inside or (self._inside2 is not None and roots.set_id in self._inside2)
-
-    @property
-    def uid(self) -> int | None:
-        """Effective user id."""
-        return self._lookup(self.tgid).uid
-
-    @property
-    def comm(self) -> bytes | None:
-        """Name of the process."""
-        comm = self._lookup(self.tgid).comm
-        return None if comm is None else os.fsencode(comm)
-
-    @property
-    def exe(self) -> bytes | None:
-        """Path of the executable."""
-        exe = self._lookup(self.tgid).exe
-        return None if exe is None else os.fsencode(exe)
 
 
 class Finding:
