@@ -1,5 +1,6 @@
 """Groups: one listener with its marks, its handlers and its queue. Closing it undoes everything."""
 
+import math
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Literal
@@ -203,10 +204,14 @@ class Group(Closing):
         :param max_events: at least 1
         :param timeout_s: seconds to wait; None waits for ever, 0 not at all
         :return: oldest first; empty when the time passed, or the group was closed
+        :raises InvalidArgument: *max_events* below 1, or *timeout_s* negative or no number
         """
         if max_events < 1:
             raise InvalidArgument(f"max_events is {max_events}; at least 1 must be taken")
-        return self._engine.read(int(max_events), None if timeout_s is None else float(timeout_s))
+        if timeout_s is not None and not float(timeout_s) >= 0:
+            raise InvalidArgument(f"timeout_s is {timeout_s}; it must be 0 or more")
+        is_endless = timeout_s is None or math.isinf(timeout_s)
+        return self._engine.read(int(max_events), None if is_endless else float(timeout_s or 0))
 
     def batches(
         self, max_events: int = _BATCH_MAX, *, quiet_ms: int = 0, max_wait_ms: int = 1000

@@ -4,11 +4,12 @@ import asyncio
 import os
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from children import in_child
-from fanotify_fastpath import Closed, Event, Group, Mask, Scope, awatch, watch
+from fanotify_fastpath import Closed, Event, Group, InvalidArgument, Mask, Scope, awatch, watch
 from outcomes import DEADLINE_S, wait_until
 
 from . import actions
@@ -279,3 +280,16 @@ def test_threads_are_told_when_asked_for(stage: Stage) -> None:
         other(actions.touch, root / "file")
         (event, *_) = Ears(group, other).hear(root)
     assert (event.tid, event.tgid) == (other.pid, other.pid)
+
+
+@pytest.mark.parametrize("arguments", [{"max_events": 0}, {"timeout_s": -1}, {"timeout_s": float("nan")}])
+def test_a_read_that_makes_no_sense_is_refused(stage: Stage, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=f"{next(iter(arguments))} is {next(iter(arguments.values()))}"):
+        stage.group().read(**arguments)
+
+
+def test_to_wait_for_infinite_time_is_to_wait_for_ever(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    group = stage.watch(root, Mask.CREATE).group
+    stage.other(actions.touch, root / "f")
+    assert [event.path for event in group.read(timeout_s=float("inf"))] == [str(root / "f")]
