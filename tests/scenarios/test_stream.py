@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -293,3 +294,20 @@ def test_to_wait_for_infinite_time_is_to_wait_for_ever(stage: Stage) -> None:
     group = stage.watch(root, Mask.CREATE).group
     stage.other(actions.touch, root / "f")
     assert [event.path for event in group.read(timeout_s=float("inf"))] == [str(root / "f")]
+
+
+def test_what_an_event_loop_leaves_unread_is_read_for_it(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    group = stage.watch(root, Mask.CREATE).group
+
+    async def block_the_loop() -> None:
+        events = aiter(group)
+        assert isinstance(events, AsyncGenerator)
+        first = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.2)
+        stage.other(actions.make_files, root, 500)
+        wait_until(lambda: group.counters.n_delivered >= 500, "the housekeeper reads")
+        assert (await first).path == str(root / "f0")
+        await events.aclose()
+
+    asyncio.run(block_the_loop())

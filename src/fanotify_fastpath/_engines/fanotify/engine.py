@@ -74,6 +74,7 @@ class FanotifyEngine:
         self._is_away = True
         self._is_closed = False
         self._n_readers = 0
+        self._n_reads = 0
         self._pid = os.getpid()
         self._failure: Exception | None = None
 
@@ -287,6 +288,7 @@ class FanotifyEngine:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
             self._n_readers += 1
+            self._n_reads += 1
             self._is_away = False
         try:
             while not self._store and not self._is_closed:
@@ -399,6 +401,10 @@ class FanotifyEngine:
     def is_user_away(self) -> bool:
         """Tell whether no thread waits for events."""
         return self._is_away
+
+    def n_user_reads(self) -> int:
+        """Tell how often somebody has read."""
+        return self._n_reads
 
     def relieve(self) -> None:
         """Read in the place of a user who is away."""

@@ -2,8 +2,10 @@
 The second thread of a group: it reads for a user who is slow, and watches the mounts.
 
 While the user waits for events, the user's own thread reads, so that nothing lies between an event and its user. When
-the user goes away to handle events, a timer is started; if it is still away when that expires, this thread reads in its
-place until it is back. So a slow user keeps the kernel neither from being told what to drop nor from being heard.
+the user goes away to handle events, a timer is started; if it is still away when that expires, and something has been
+left unread for as long, this thread reads in its place until it is back. So a slow user keeps the kernel neither from
+being told what to drop nor from being heard. A user who polls the descriptor, an event loop say, is always away; this
+thread keeps out of its way as long as it reads in time.
 """
 
 import os
@@ -14,7 +16,7 @@ from typing import Protocol
 
 from fanotify_fastpath._uapi.timer import Timer
 
-#: a user who is away for longer is relieved
+#: what a user leaves unread for longer is read for it
 _PATIENCE_NS = 50_000_000
 _MOUNTINFO = "/proc/self/mountinfo"
 
@@ -23,6 +25,7 @@ class Master(Protocol):
     """What the housekeeper needs of the engine."""
 
     def is_user_away(self) -> bool: ...
+    def n_user_reads(self) -> int: ...
     def relieve(self) -> None: ...
     def has_backlog(self) -> bool: ...
     def mounts_changed(self) -> None: ...
@@ -76,23 +79,38 @@ class Housekeeper:
             self._master.fail(exc)
 
     def _serve(self, mountinfo_fd: int) -> None:
-        idle = self._poller(mountinfo_fd, ())
-        poller, is_relieving = idle, False
-        while not self._is_stopped:
-            ready = {fd for fd, _ in poller.poll(0 if is_relieving and self._master.has_backlog() else None)}
+        master = self._master
+        poller = resting = self._poller(mountinfo_fd, ())
+        is_relieving, n_reads = False, 0
+        while True:
+            ready = {fd for fd, _ in poller.poll(0 if is_relieving and master.has_backlog() else None)}
             if self._is_stopped:
                 return
             if mountinfo_fd in ready:
-                self._master.mounts_changed()
-            if self._timer.fd in ready:
+                master.mounts_changed()
+            is_timed_out = self._timer.fd in ready
+            if is_timed_out:
                 os.read(self._timer.fd, 8)
                 self._is_armed = False
-                is_relieving = self._master.is_user_away()
-                poller = self._poller(mountinfo_fd, self._master.group_fds()) if is_relieving else idle
-            if is_relieving and self._master.is_user_away():
-                self._master.relieve()
-            elif is_relieving:
-                poller, is_relieving = idle, False
+            if not master.is_user_away():
+                poller, is_relieving = resting, False
+            elif master.n_user_reads() != n_reads:  # it comes and goes: look again
+                poller, is_relieving, n_reads = resting, False, master.n_user_reads()
+                self.arm()
+            elif is_relieving or (is_timed_out and self._has_unread()):
+                poller, is_relieving = self._poller(mountinfo_fd, master.group_fds()), True
+                master.relieve()
+            elif is_timed_out:  # nothing to read: when something comes, begin to wait
+                poller = self._poller(mountinfo_fd, master.group_fds())
+            elif poller is not resting and ready - {mountinfo_fd}:
+                poller = resting
+                self.arm()
+
+    def _has_unread(self) -> bool:
+        poller = select.poll()
+        for fd in self._master.group_fds():
+            poller.register(fd, select.POLLIN)
+        return self._master.has_backlog() or bool(poller.poll(0))
 
     def _poller(self, mountinfo_fd: int, group_fds: Iterable[int]) -> select.poll:
         poller = select.poll()
