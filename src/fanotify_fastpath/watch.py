@@ -1,7 +1,7 @@
 """``watch`` and ``awatch``: the shortest way to the events of a subtree."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 from fanotify_fastpath._closing import Closing
 from fanotify_fastpath.events import Event
@@ -23,19 +23,20 @@ class Watch(Closing, Iterator[Event]):
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self._events = self._until_nothing_left(iter(group))
+        self._events = self._until_nothing_left()
 
-    def __iter__(self) -> Self:
-        return self
+    def __iter__(self) -> Iterator[Event]:
+        return self._events
 
     def __next__(self) -> Event:
         return next(self._events)
 
-    def _until_nothing_left(self, events: Iterator[Event]) -> Iterator[Event]:
-        for event in events:
-            yield event
-            if int(event.mask) & _ENDINGS and not self.group.roots:
-                self.group.close()
+    def _until_nothing_left(self) -> Iterator[Event]:
+        while batch := self.group.read():
+            for event in batch:
+                yield event
+                if int(event.mask) & _ENDINGS and not self.group.roots:
+                    self.group.close()
 
     def close(self) -> None:
         """Stop watching."""

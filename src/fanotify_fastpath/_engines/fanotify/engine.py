@@ -299,9 +299,13 @@ class FanotifyEngine:
                     self._pump()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
-            return self._take(max_events)
-        finally:
+        except BaseException:
             self._leave()
+            raise
+        with self._lock:
+            events = self._store.take(max_events)
+            self._leave()
+        return events
 
     def hold(self) -> None:
         """Somebody polls :meth:`fileno` from now on: it stays open, also past :meth:`close`, until :meth:`release`."""
@@ -322,14 +326,8 @@ class FanotifyEngine:
             if self._is_closed:
                 self._close_descriptors()
             else:
-                self._arm()
-
-    def _take(self, max_events: int) -> list[Event]:
-        with self._lock:
-            events = self._store.take(max_events)
-            if not self._is_closed:
                 self._store.signal(is_more_coming=self.has_backlog())
-            return events
+                self._arm()
 
     def fileno(self) -> int:
         """A descriptor that is readable when :meth:`read` would not wait."""

@@ -92,11 +92,11 @@ class Housekeeper:
             if is_timed_out:
                 os.read(self._timer.fd, 8)
                 self._is_armed = False
-            if not master.is_user_away():
-                poller, is_relieving = resting, False
-            elif master.n_user_reads() != n_reads:  # it comes and goes: look again
+            if master.n_user_reads() != n_reads:  # it comes and goes: look again, so that it need not start the timer
                 poller, is_relieving, n_reads = resting, False, master.n_user_reads()
                 self.arm()
+            elif not master.is_user_away():
+                poller, is_relieving = resting, False
             elif is_relieving or (is_timed_out and self._has_unread()):
                 poller, is_relieving = self._poller(mountinfo_fd, master.group_fds()), True
                 master.relieve()
