@@ -311,3 +311,15 @@ def test_what_an_event_loop_leaves_unread_is_read_for_it(stage: Stage) -> None:
         await events.aclose()
 
     asyncio.run(block_the_loop())
+
+
+def test_many_events_in_a_row_take_few_readings(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    group = stage.watch(root, Mask.CREATE).group
+    n_made, n_heard, n_readings = 20_000, 0, 0
+    stage.other.start(actions.make_files, root, n_made)
+    while n_heard < n_made:
+        n_heard += len(group.read(timeout_s=DEADLINE_S))
+        n_readings += 1
+    stage.other.finish()
+    assert n_readings < n_made / 5

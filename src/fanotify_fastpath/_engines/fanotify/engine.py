@@ -41,6 +41,11 @@ from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 _DRAIN_MAX_S: Final = 0.02
 _RECORDS_PER_LOOK: Final = 64
 _COURTESY_S: Final = 0.0005
+#: who has been woken so often after so short a wait lets a little time pass before the next one: then one waking serves
+#: many events, and whoever makes them need not wake somebody for each
+_HURRIED_MAX: Final = 16
+_HURRIED_NS: Final = 100_000
+_PAUSE_S: Final = 0.0005
 
 
 class FanotifyEngine:
@@ -75,6 +80,7 @@ class FanotifyEngine:
         self._is_closed = False
         self._n_readers = 0
         self._n_reads = 0
+        self._n_hurried = 0  # times that nothing had to be waited for, one after the other
         self._pid = os.getpid()
         self._failure: Exception | None = None
 
@@ -295,8 +301,13 @@ class FanotifyEngine:
                 if self._failure is not None:
                     raise self._failure
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if self._n_hurried > _HURRIED_MAX and (left is None or left > _PAUSE_S):
+                    time.sleep(_PAUSE_S)
+                since_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
                 if self.has_backlog() or self._epoll.poll(left, 1):  # with room for one: it is asked whether, not which
                     self._pump()
+                    is_hurried = self._sender.now_ns - since_ns < _HURRIED_NS
+                    self._n_hurried = self._n_hurried + 1 if is_hurried else 0
                 if deadline is not None and time.monotonic() >= deadline:
                     break
         except BaseException:
