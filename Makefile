@@ -1,4 +1,4 @@
-# make setup · run · check · test · bench · long · docs; "make help" says what each does.
+# make setup · run · check · test · bench · long · vm · vmtest · docs; "make help" says what each does.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ export FP_REQUIRE_ROOT ?= $(if $(filter 0,$(shell id -u)),1,)
 PYTEST := exec $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench long docs lint clean
+.PHONY: help setup run test check bench long vm vmtest docs lint clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -35,16 +35,24 @@ else
 endif
 
 test: $(SETUP) lint ## pass all tests
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not vm"
 
 check: $(SETUP) lint ## the quick tier of test, under two minutes
-	$(PYTEST) -m "not long" -x $(wildcard tests/unit tests/compiler tests/cli tests/docs tests/scenarios/test_subtree.py)
+	$(PYTEST) -m "not long and not vm" -x $(wildcard tests/unit tests/compiler tests/cli tests/docs tests/scenarios/test_subtree.py)
 
 long: $(SETUP) ## the tests that take minutes each
 	$(PYTEST) -m long --timeout 3600
 
 bench: $(SETUP) ## print the benchmark
 	$(BIN)/python -m bench
+
+vm: export FP_VM_CMD := $(value CMD)
+vm: $(SETUP) ## a shell, or CMD='...', in a virtual machine with Debian's kernel (KERNEL=6.1: another series; root)
+	@exec $(BIN)/python tools/vm run $(if $(KERNEL),--kernel $(KERNEL)) $${FP_VM_CMD:+-- sh -c "$$FP_VM_CMD"}
+
+vmtest: $(SETUP) ## pass the tests of the machines, then TESTS inside each kernel (KERNEL=6.1: only in that one)
+	$(PYTEST) -m vm tests/vm
+	@exec $(BIN)/python tools/vm test $(if $(KERNEL),--kernel $(KERNEL)) $(if $(TESTS),-- $(TESTS))
 
 docs: $(SETUP) ## build the API reference as HTML into build/docs
 	@$(BIN)/python tools/build_docs.py build/docs

@@ -25,7 +25,7 @@ ENDINGS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 def pytest_configure(config: pytest.Config) -> None:
     if not config.option.markexpr:
-        config.option.markexpr = "not long"
+        config.option.markexpr = "not long and not vm"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,6 +20,14 @@ xfsprogs        mkfs.xfs
 btrfs-progs     mkfs.btrfs
 inotify-tools   inotifywait
 '
+# Virtual machines with other kernels, and the programs tried in them. Only make vm and make vmtest use them.
+PACKAGES_VM='
+qemu-system-x86 qemu-system-x86_64
+busybox-static  /var/lib/dpkg/info/busybox-static.list
+kmod            depmod
+clang           clang
+libbpf-dev      /usr/include/bpf/bpf_helpers.h
+'
 # Only compared with in the benchmark, which says so when one is missing.
 PACKAGES_BENCH='
 fatrace         fatrace
@@ -94,19 +102,26 @@ apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::L
 
 # shellcheck disable=SC2086  # lists of words
 install_packages() {
-    needed=$1 optional=$2
-    [ -n "$needed$optional" ] || return 0
+    needed=$1 vm=$2 optional=$3
+    [ -n "$needed$vm$optional" ] || return 0
     if ! can_install; then
-        say "missing, and not installed (that needs root and apt-get):" $needed $optional
-        say "tests that need them are skipped or fail; to install: apt-get install" $needed $optional
+        say "missing, and not installed (that needs root and apt-get):" $needed $vm $optional
+        say "tests that need them are skipped or fail; to install: apt-get install" $needed $vm $optional
         return 0
     fi
-    say "installing Debian packages:" $needed $optional
+    say "installing Debian packages:" $needed $vm $optional
     apt update
     [ -z "$needed" ] || apt install --no-install-recommends $needed
+    [ -z "$vm" ] || install_for_vm $vm || say "without (only make vm and make vmtest use it):" $vm
     for package in $optional; do
         apt install --no-install-recommends "$package" || say "going on without $package"
     done
+}
+
+# After Debian 12, virtiofsd is in a package of its own.
+install_for_vm() {
+    apt install --no-install-recommends "$@" || return
+    is_there /usr/lib/qemu/virtiofsd || is_there /usr/libexec/virtiofsd || apt install --no-install-recommends virtiofsd
 }
 
 main() {
@@ -116,7 +131,7 @@ main() {
     needed=$(missing "$PACKAGES")
     has_venv "$python" || needed="$needed $(venv_package "$python")"
     headers=$(is_pure || has_headers "$python" || headers_package "$python")
-    install_packages "$needed" "$(missing "$PACKAGES_BENCH")${headers:+ $headers}"
+    install_packages "$needed" "$(missing "$PACKAGES_VM")" "$(missing "$PACKAGES_BENCH")${headers:+ $headers}"
     if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         say "making $venv with $("$python" --version) ($python)"
         "$python" -m venv --clear "$venv"

@@ -1,0 +1,1 @@
+"""Virtual machines: what runs them, and what runs inside (``inside``)."""
