@@ -61,8 +61,9 @@ class Machine:
         Boot, run a command, pass its output on as it comes, and end.
 
         :param command: without one, a shell on this terminal
-        :return: the command's exit code, 128 + the signal that ended it, or the same for a signal that ended this
+        :return: the command's exit code, or 128 + the signal that ended it
         :raises VmError: the command did not get to its end
+        :raises SystemExit: this process was asked to end, or nobody reads its output; the code is 128 + the signal
         """
         if os.geteuid() != 0:
             raise VmError("a machine shares this host's root directory: only root can")
@@ -180,9 +181,9 @@ class _Watched:
             self._drain()
             return int(event.detail.removeprefix("exit "))
         if event.kind == "signal":
-            return 128 + int(event.detail)
+            raise SystemExit(128 + int(event.detail))
         if event.kind == "closed":
-            return 128 + signal.SIGPIPE
+            raise SystemExit(128 + signal.SIGPIPE)
         self._drain()
         if b"Kernel panic" in _read(self._work / "console"):
             raise KernelPanicked(f"the kernel panicked{self._last_words()}")
