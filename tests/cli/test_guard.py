@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from outcomes import wait_until
+
 from .support import Running, run_cli
 
 
@@ -99,7 +101,7 @@ def test_a_killed_guard_denies_nothing_more(tree: Path, secret: Path) -> None:
     with Running("guard", tree, "--deny", "open") as fanfp:
         fanfp.process.kill()
         fanfp.process.wait()
-        assert can_read(secret)
+        wait_until(lambda: can_read(secret), "the guardian notices, and ends too")
 
 
 def test_what_cannot_be_guarded_is_said(tree: Path) -> None:
