@@ -113,7 +113,7 @@ def test_what_the_command_leaves_running_does_not_keep_the_machine() -> None:
 
 @pytest.mark.parametrize("series", all_series())
 def test_a_panic_is_told_with_the_kernels_last_words(series: str) -> None:
-    done = in_machine("sh", "-c", "echo begun; echo c >/proc/sysrq-trigger", options=("--kernel", series))
+    done = in_machine("sh", "-c", "echo begun; sleep 1; echo c >/proc/sysrq-trigger", options=("--kernel", series))
     assert (done.returncode, done.stdout) == (PANICKED, b"begun\n")
     assert done.stderr.startswith(b"vm: the kernel panicked; last words:\n")
     assert b"sysrq" in done.stderr
