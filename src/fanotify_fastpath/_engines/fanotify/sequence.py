@@ -83,11 +83,12 @@ class Sequence:
 
     def catch_up(self) -> None:
         """Read all that had been queued when this was called."""
-        moment = self.now()
+        self.fill()  # drops a cookie when there is more
+        moment = self._moment
         for _ in range(_CATCH_UP_FILLS):
-            self.fill()
             if self._ends and self._ends[-1][1] >= moment:
                 return
+            self.fill()
 
     def now(self) -> int:
         """Return a moment that has passed when all that is queued now has been given out."""
@@ -97,9 +98,12 @@ class Sequence:
 
     def has_passed(self, moment: int) -> bool:
         """Tell whether all that was queued at *moment* has been given out."""
+        return self._last_passed() >= moment
+
+    def _last_passed(self) -> int:
         while self._ends and self._ends[0][0] <= self.n_given:
             self._passed = self._ends.popleft()[1]
-        return self._passed >= moment
+        return self._passed
 
     def _drop_cookie(self) -> None:
         if self._cookie is not None and not self._cookie_moment:
@@ -140,8 +144,7 @@ class Sequence:
         if self.held:
             due = self.held.before(self._pending[0]) if self._pending else None
             if due is None:
-                self.has_passed(0)
-                due = self.held.overdue(self._passed)
+                due = self.held.overdue(self._last_passed())
             if due is not None:
                 return due
         if not self._pending:
@@ -160,8 +163,7 @@ class Sequence:
 
     def take_doubtful(self) -> list[list[Raw]]:
         """Return the renames of each object whose place was in doubt because of one of which all has come to light."""
-        self.has_passed(0)
-        return self.renames.close(self._passed)
+        return self.renames.close(self._last_passed())
 
     def _next_structural(self, raw: Raw, obj: bytes) -> Raw:
         coming = self._structure.get(obj)
