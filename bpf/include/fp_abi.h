@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What the programs in the kernel and user space both read: records, tables and their numbers. User space derives its
+ * side from the types in the object file (tools/gen_abi.py), so this is the only place where they are written down.
+ *
+ * Include vmlinux_min.h or <linux/types.h> first.
+ */
+#ifndef FP_ABI_H
+#define FP_ABI_H
+
+#pragma clang diagnostic push
+#pragma clang diagnostic error "-Wpadded"
+
+enum fp_limit {
+	FP_VERSION = 1,
+	/* a slot is one mark of scope subtree, or one root set that a handler asks about */
+	FP_N_SLOTS = 256,
+	FP_SLOT_WORDS = 4,
+	FP_N_GROUPS = 256,
+	FP_N_SUPERBLOCKS = 1024,
+	FP_N_FILTERS = 8,
+	FP_PATH_MAX = 4096,
+};
+
+enum fp_kind {
+	FP_EVENT = 1,
+	/* a root was deleted; the record's object is that root */
+	FP_ROOT_GONE = 2,
+	/* the filesystem is being unmounted for good */
+	FP_UNMOUNT = 3,
+};
+
+enum fp_flag {
+	/* no subtree could be told: too deep, not connected, or without a name */
+	FP_UNDECIDED = 1,
+	/* the path was longer than FP_PATH_MAX: it lacks its beginning */
+	FP_TRUNCATED = 2,
+	/* directories were being renamed all the while: path and membership may mix the tree before and after */
+	FP_TORN = 4,
+};
+
+/* one bit for each slot */
+struct fp_slots {
+	__u64 words[FP_SLOT_WORDS];
+};
+
+/*
+ * A record of the ring buffer: a few bytes of padding, old path, path, and then this. The paths have no NUL, begin at the
+ * root of the filesystem, and stand in front because they are put together from their ends.
+ */
+struct fp_event {
+	__u64 boot_ns;
+	/* records of this group that found no room, up to now: what it grew by was lost just before this record */
+	__u64 n_dropped;
+	__u64 inode;
+	__u64 cgroup_id;
+	/* what the object lies in, and for a rename what it lay in */
+	struct fp_slots inside;
+	struct fp_slots old_inside;
+	/* the kernel's event types, with FS_ISDIR */
+	__u32 mask;
+	/* the kernel's number of the filesystem's device (20 bits minor) */
+	__u32 dev;
+	__u32 generation;
+	/* grows with each rename of a directory on the filesystem */
+	__u32 epoch;
+	__u32 tgid;
+	__u32 tid;
+	/* effective ids, in the first user namespace */
+	__u32 uid;
+	__u32 gid;
+	/* the mount through which it was reached; 0 when the event does not tell */
+	__u32 mount_id;
+	__u16 version;
+	/* enum fp_kind */
+	__u16 kind;
+	/* enum fp_flag */
+	__u16 flags;
+	/* of the object: type and permissions, as in st_mode */
+	__u16 mode;
+	__u16 path_len;
+	__u16 old_path_len;
+	char comm[16];
+};
+
+/* an object: key of the tables of roots and of marked objects */
+struct fp_key {
+	__u64 inode;
+	__u32 dev;
+	__u32 generation;
+};
+
+/* for which slots an object is a root, and for which it is an exception */
+struct fp_root {
+	struct fp_slots include;
+	struct fp_slots exclude;
+};
+
+#pragma clang diagnostic pop
+
+#endif
