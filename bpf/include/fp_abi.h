@@ -96,6 +96,78 @@ struct fp_root {
 	struct fp_slots exclude;
 };
 
+enum fp_superblock_flag {
+	/* a root here is a single file */
+	FP_HAS_FILE_ROOTS = 1,
+	FP_HAS_OBJECT_MARKS = 2,
+	FP_HAS_MOUNT_MARKS = 4,
+};
+
+/* a filesystem with marks; found by its device, in the next places when that one is taken */
+struct fp_superblock {
+	__u32 dev;
+	/* event types that somebody asks for here; 0 when it was unmounted */
+	__u32 mask;
+	__u32 epoch;
+	/* enum fp_superblock_flag */
+	__u32 flags;
+	/* slots of scope filesystem, and slots that have a root here */
+	struct fp_slots whole;
+	struct fp_slots subtrees;
+};
+
+/* what a slot's owner asks for */
+struct fp_slot {
+	/* event types, and FS_ISDIR when events on directories are wanted; 0: the slot only says where an object lies */
+	__u32 mask;
+	__u32 group;
+};
+
+enum fp_group_flag {
+	FP_INCLUDE_SELF = 1,
+};
+
+struct fp_group {
+	__u64 n_dropped;
+	__u64 n_sent;
+	__u64 n_skipped;
+	__u64 n_undecided;
+	/* enum fp_group_flag */
+	__u32 flags;
+	/* an event is sent only if it lies in each of these slots */
+	__u32 n_filters;
+	__u32 filters[FP_N_FILTERS];
+};
+
+struct fp_settings {
+	/* grows when roots change: answers that were cached before are void */
+	__u32 epoch;
+	__u32 own_tgid;
+	/* for inspect: the descriptor asked about */
+	__u32 inspect_fd;
+	__u32 reserved;
+};
+
+/* what became of the calls of fsnotify() on a CPU */
+struct fp_counters {
+	__u64 n_seen;
+	__u64 n_cached;
+	__u64 n_walked;
+};
+
+/* what inspect tells of an open file; its path stands behind */
+struct fp_inspection {
+	__u64 inode;
+	struct fp_slots inside;
+	__u32 dev;
+	__u32 generation;
+	__u32 tgid;
+	__u32 mount_id;
+	__u16 mode;
+	__u16 flags;
+	__u32 path_len;
+};
+
 #pragma clang diagnostic pop
 
 #endif

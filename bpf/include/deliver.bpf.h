@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * An event that somebody may want: decide exactly, put its record together, and give it to each group.
+ */
+#ifndef DELIVER_BPF_H
+#define DELIVER_BPF_H
+
+#include "climb.bpf.h"
+
+#define FS_ISDIR 0x40000000
+#define FS_DELETE 0x00000200
+#define FS_DELETE_SELF 0x00000400
+#define FS_UNMOUNT 0x00002000
+#define FS_RENAME 0x10000000
+
+struct handing {
+	struct workspace *work;
+	__u64 bits;
+	__u32 first;
+	__u32 mask;
+	__u32 size;
+	__u32 begin;
+	__u32 tgid;
+	__u64 done[FP_N_GROUPS / 64];
+};
+
+static __always_inline __u32 lowest_bit(__u64 bits)
+{
+	__u64 below = (bits & -bits) - 1;
+
+	/* the number of ones in it, by adding up ever larger fields */
+	below -= below >> 1 & 0x5555555555555555ull;
+	below = (below & 0x3333333333333333ull) + (below >> 2 & 0x3333333333333333ull);
+	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0full;
+	return below * 0x0101010101010101ull >> 56;
+}
+
+static __always_inline bool lies_in(const struct fp_event *event, __u32 slot)
+{
+	__u32 word = slot / 64 & (FP_SLOT_WORDS - 1);
+
+	return (event->inside.words[word] | event->old_inside.words[word]) >> (slot & 63) & 1;
+}
+
+static __always_inline bool passes(const struct fp_group *group, const struct fp_event *event)
+{
+	if (event->flags & FP_UNDECIDED)
+		return true;
+	for (__u32 n = 0; n < FP_N_FILTERS; n++) {
+		if (n >= group->n_filters)
+			break;
+		if (!lies_in(event, group->filters[n]))
+			return false;
+	}
+	return true;
+}
+
+static __always_inline void hand_to_group(struct handing *handing, __u32 number, __u32 types)
+{
+	struct workspace *work = handing->work;
+	struct fp_group *group;
+	void *ring;
+	__u32 size = handing->size;
+	__u32 begin = handing->begin;
+
+	number &= FP_N_GROUPS - 1;
+	group = &groups[number];
+	if (handing->tgid == settings.own_tgid && !(group->flags & FP_INCLUDE_SELF))
+		return;
+	if (handing->done[number / 64] >> (number & 63) & 1)
+		return;
+	handing->done[number / 64] |= 1ull << (number & 63);
+	if (work->event.kind == FP_EVENT && !passes(group, &work->event)) {
+		__sync_fetch_and_add(&group->n_skipped, 1);
+		return;
+	}
+	ring = bpf_map_lookup_elem(&rings, &number);
+	if (!ring)
+		return;
+	work->event.mask = types;
+	work->event.n_dropped = group->n_dropped;
+	if (begin > FP_PATHS || size > FP_PATHS + sizeof(struct fp_event))
+		return;
+	if (bpf_ringbuf_output(ring, &work->paths[begin], size, 0)) {
+		__sync_fetch_and_add(&group->n_dropped, 1);
+		return;
+	}
+	__sync_fetch_and_add(&group->n_sent, 1);
+	if (work->event.flags & FP_UNDECIDED)
+		__sync_fetch_and_add(&group->n_undecided, 1);
+}
+
+/* one slot of a word; called by bpf_loop */
+static long hand_step(__u32 n, struct handing *handing)
+{
+	__u64 bits = handing->bits;
+	__u32 number;
+	struct fp_slot *slot;
+
+	if (!bits)
+		return 1;
+	number = handing->first + lowest_bit(bits);
+	handing->bits = bits & (bits - 1);
+	slot = &slots[number & (FP_N_SLOTS - 1)];
+	if (handing->work->event.kind == FP_EVENT) {
+		__u32 types = slot->mask & handing->mask & ~FS_ISDIR;
+
+		if (types)
+			hand_to_group(handing, slot->group, types | (handing->mask & FS_ISDIR));
+	} else {
+		hand_to_group(handing, slot->group, handing->mask);
+	}
+	return 0;
+}
+
+/* Give the record in the workspace to the owners of these slots. */
+__noinline int hand_out(__u32 workspace, const struct fp_slots *whom, __u32 mask, __u32 begin)
+{
+	struct workspace *work = workspace_of(workspace);
+	struct handing handing = {
+		.work = work,
+		.mask = mask,
+		.begin = begin & ~7u,
+		.size = FP_PATHS + sizeof(struct fp_event) - (begin & ~7u),
+	};
+
+	if (!work || !whom)
+		return 0;
+	handing.tgid = work->event.tgid;
+	for (int w = 0; w < FP_SLOT_WORDS; w++) {
+		handing.bits = whom->words[w];
+		handing.first = w * 64;
+		if (handing.bits)
+			bpf_loop(64, hand_step, &handing, 0);
+	}
+	return 0;
+}
+
+struct choice {
+	__u64 bits;
+	__u64 chosen;
+	__u32 first;
+	__u32 mask;
+};
+
+/* does the owner of this slot want events of this type? called by bpf_loop */
+static long choose_step(__u32 n, struct choice *choice)
+{
+	__u64 bits = choice->bits;
+	struct fp_slot *slot;
+	__u32 wanted;
+
+	if (!bits)
+		return 1;
+	choice->bits = bits & (bits - 1);
+	slot = &slots[(choice->first + lowest_bit(bits)) & (FP_N_SLOTS - 1)];
+	wanted = slot->mask & choice->mask;
+	if ((wanted & ~FS_ISDIR) && (wanted & FS_ISDIR) == (choice->mask & FS_ISDIR))
+		choice->chosen |= bits & -bits;
+	return 0;
+}
+
+/* Leave of some slots those whose owners want such events. */
+__noinline int choose(struct fp_slots *some, __u32 mask)
+{
+	if (!some)
+		return 0;
+	for (int w = 0; w < FP_SLOT_WORDS; w++) {
+		struct choice choice = {.bits = some->words[w], .first = w * 64, .mask = mask};
+
+		if (choice.bits) {
+			bpf_loop(64, choose_step, &choice, 0);
+			some->words[w] = choice.chosen;
+		}
+	}
+	return is_any(some);
+}
+
+static __always_inline void fill_in(struct fp_event *event, const struct incident *incident, __u32 kind)
+{
+	struct task_struct *task = fp_as(task_struct, bpf_get_current_task());
+	const struct cred *cred = fp_as(cred, fp_get(task, cred));
+	__u64 ids = bpf_get_current_pid_tgid();
+
+	event->boot_ns = bpf_ktime_get_boot_ns();
+	event->inode = incident->key.inode;
+	event->dev = incident->key.dev;
+	event->generation = incident->key.generation;
+	event->cgroup_id = bpf_get_current_cgroup_id();
+	event->epoch = incident->superblock_epoch;
+	event->tgid = ids >> 32;
+	event->tid = ids;
+	event->uid = fp_get(cred, euid.val);
+	event->gid = fp_get(cred, egid.val);
+	event->mount_id = incident->mount_id;
+	event->version = FP_VERSION;
+	event->kind = kind;
+	event->flags = 0;
+	event->mode = incident->inode ? fp_get(fp_as(inode, incident->inode), i_mode) : 0;
+	event->path_len = 0;
+	event->old_path_len = 0;
+	bpf_get_current_comm(event->comm, sizeof(event->comm));
+}
+
+/* a name of an object, and of a directory the only one; NULL if it has none now */
+static __always_inline const void *dentry_of(const struct inode *inode)
+{
+	struct hlist_node *alias = fp_get(inode, i_dentry.first);
+
+	return alias ? (const void *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias) : 0;
+}
+
+/* put down what is known of the object before its directory is climbed from: its name, and whether it is a root */
+static __always_inline void climb_by_name(struct workspace *work, const void *directory, const void *name)
+{
+	struct fp_root *root = bpf_map_lookup_elem(&roots, &work->incident.key);
+
+	begin_climb(&work->climb, directory);
+	if (root)
+		meet_root(&work->climb, root);
+	if (name) {
+		struct qstr *text = fp_as(qstr, name);
+
+		put_name(work, fp_get(text, len), fp_get(text, name));
+	}
+}
+
+/* Tell one side of what happened: the new one, or what there is; or a rename's old one. */
+__noinline int survey_side(__u32 number, bool is_old)
+{
+	struct workspace *work = workspace_of(number);
+
+	if (!work)
+		return 0;
+	if (is_old)
+		climb_by_name(work, work->incident.old_directory, work->incident.old_name);
+	else if (work->incident.dentry)
+		begin_climb(&work->climb, work->incident.dentry);
+	else
+		climb_by_name(work, work->incident.directory, work->incident.name);
+	if (!climb_up(number))
+		work->climb.flags |= FP_UNDECIDED;
+	return 0;
+}
+
+static __always_inline void survey(struct workspace *work)
+{
+	struct climb *climb = &work->climb;
+	struct fp_event *event = &work->event;
+
+	climb->flags = 0;
+	climb->begin = FP_PATHS;
+	climb->limit = FP_PATHS - FP_PATH_MAX;
+	event->old_path_len = 0;
+	for (int w = 0; w < FP_SLOT_WORDS; w++)
+		event->old_inside.words[w] = 0;
+	if (!work->incident.dentry && !work->incident.directory) {
+		event->inside = work->incident.wanted;
+		event->path_len = 0;
+		return;
+	}
+	survey_side(FOR_DISPATCH, false);
+	event->inside = climb->inside;
+	event->path_len = FP_PATHS - climb->begin;
+	if (work->incident.old_directory) {
+		__u32 begin = climb->begin;
+
+		climb->limit = begin > FP_PATH_MAX ? begin - FP_PATH_MAX : 0;
+		survey_side(FOR_DISPATCH, true);
+		event->old_path_len = begin - climb->begin;
+		event->old_inside = climb->inside;
+	}
+}
+
+/* Look closer at an event that somebody may want, and send it to those who do. */
+__noinline int deliver(void)
+{
+	struct workspace *work = workspace_of(FOR_DISPATCH);
+	struct incident *incident;
+	struct fp_slots wanted;
+
+	if (!work)
+		return 0;
+	incident = &work->incident;
+	wanted = incident->wanted;
+	if (!choose(&wanted, incident->mask))
+		return 0;
+	work->climb.dev = incident->key.dev;
+	work->climb.superblock_epoch = incident->superblock_epoch;
+	work->climb.settings_epoch = incident->settings_epoch;
+	work->climb.may_ask_answers = false;
+	fill_in(&work->event, incident, FP_EVENT);
+	for (int n = 0; n < FP_TRIES; n++) {
+		__u32 sequence = rename_sequence();
+
+		survey(work);
+		if (!(sequence & 1) && sequence == rename_sequence())
+			break;
+		if (n == FP_TRIES - 1)
+			work->climb.flags |= FP_TORN;
+	}
+	work->event.flags = work->climb.flags;
+	if (!(work->climb.flags & FP_UNDECIDED)) {
+		struct fp_superblock *superblock = &superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];
+
+		for (int w = 0; w < FP_SLOT_WORDS; w++)
+			wanted.words[w] &= work->event.inside.words[w] | work->event.old_inside.words[w] |
+					   ~superblock->subtrees.words[w];
+	}
+	hand_out(FOR_DISPATCH, &wanted, incident->mask, work->climb.begin);
+	return 0;
+}
+
+/* Tell the owners of these slots of something other than an event. */
+__noinline int tell(const struct fp_slots *whom, __u32 kind)
+{
+	struct workspace *work = workspace_of(FOR_DISPATCH);
+
+	if (!work || !whom)
+		return 0;
+	fill_in(&work->event, &work->incident, kind);
+	work->event.inside = *whom;
+	work->event.old_inside = *whom;
+	hand_out(FOR_DISPATCH, whom, work->incident.mask, FP_PATHS);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What is done at each call of fsnotify(): most end after one or two looks into tables.
+ */
+#ifndef DISPATCH_BPF_H
+#define DISPATCH_BPF_H
+
+#include "deliver.bpf.h"
+
+/* event types; the rest of a mask are flags */
+#define FS_TYPES 0x1000ffff
+
+static __always_inline void add_slots(struct fp_slots *to, const struct fp_slots *some)
+{
+	for (int w = 0; w < FP_SLOT_WORDS; w++)
+		to->words[w] |= some->words[w];
+}
+
+/* Add those who may want what happens in (or to) a directory. */
+static __always_inline void ask_directory(struct incident *incident, const void *directory, struct fp_counters *counter)
+{
+	struct inode *inode = fp_as(inode, fp_get(fp_as(dentry, directory), d_inode));
+	struct workspace *work;
+	struct answer *answer;
+	struct fp_key key;
+
+	key_of(&key, inode, incident->key.dev);
+	answer = answer_of(&key);
+	if (answer && is_valid(answer, &key, incident->superblock_epoch, incident->settings_epoch)) {
+		counter->n_cached++;
+		add_slots(&incident->wanted, &answer->inside);
+		return;
+	}
+	counter->n_walked++;
+	work = workspace_of(FOR_DISPATCH);
+	if (!work)
+		return;
+	work->climb.at = directory;
+	work->climb.dev = key.dev;
+	work->climb.superblock_epoch = incident->superblock_epoch;
+	work->climb.settings_epoch = incident->settings_epoch;
+	work->climb.may_ask_answers = true;
+	work->climb.begin = 0;
+	work->climb.limit = 0;
+	if (climb_for_answer(FOR_DISPATCH, &key))
+		add_slots(&incident->wanted, &work->climb.inside);
+	else
+		add_slots(&incident->wanted, &superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)].subtrees);
+}
+
+static __always_inline void add_marked(struct incident *incident, const struct fp_key *key)
+{
+	struct fp_slots *found = bpf_map_lookup_elem(&marked, key);
+
+	if (found)
+		add_slots(&incident->wanted, found);
+}
+
+/* Add those who have marked the object itself, its directory or its mount. */
+static __always_inline void ask_objects(struct incident *incident, const void *directory, __u32 flags, bool is_dir)
+{
+	struct fp_root *root;
+	struct fp_key key;
+
+	if (!incident->dentry || (!is_dir && flags & FP_HAS_FILE_ROOTS)) {
+		root = bpf_map_lookup_elem(&roots, &incident->key);
+		if (root)
+			add_slots(&incident->wanted, &root->include);
+	}
+	if (flags & FP_HAS_OBJECT_MARKS) {
+		add_marked(incident, &incident->key);
+		if (directory) {
+			key_of(&key, fp_as(inode, fp_get(fp_as(dentry, directory), d_inode)), incident->key.dev);
+			key.dev |= FP_ON_CHILD;
+			add_marked(incident, &key);
+		}
+	}
+	if (flags & FP_HAS_MOUNT_MARKS && incident->mount_id) {
+		key.inode = incident->mount_id;
+		key.dev = 0;
+		key.generation = 0;
+		add_marked(incident, &key);
+	}
+}
+
+/* A root that is gone, a filesystem that is gone. */
+__noinline int tell_ends(void)
+{
+	struct workspace *work = workspace_of(FOR_DISPATCH);
+	struct fp_superblock *superblock;
+	struct incident *incident;
+	struct fp_root *root;
+	struct fp_slots whom;
+	__u32 mask;
+
+	if (!work)
+		return 0;
+	incident = &work->incident;
+	mask = incident->mask;
+	superblock = &superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];
+	if (mask & FS_UNMOUNT) {
+		superblock->mask = 0;
+		whom = superblock->subtrees;
+		for (int w = 0; w < FP_SLOT_WORDS; w++)
+			whom.words[w] |= superblock->whole.words[w];
+		return tell(&whom, FP_UNMOUNT);
+	}
+	/* some filesystems keep no generation: the next directory with this number is another one */
+	if (mask & FS_DELETE && mask & FS_ISDIR && !incident->key.generation)
+		__sync_fetch_and_add(&superblock->epoch, 1);
+	if (mask & FS_DELETE && !(mask & FS_ISDIR) && fp_get(fp_as(inode, incident->inode), i_nlink))
+		return 0;
+	root = bpf_map_lookup_elem(&roots, &incident->key);
+	if (!root)
+		return 0;
+	whom = root->include;
+	return tell(&whom, FP_ROOT_GONE);
+}
+
+/* Find out where it happened. Returns the directory whose answer counts, NULL if there is none. */
+static __always_inline const void *locate(struct incident *incident, const void *data, __u32 data_type,
+					  const struct inode *dir, const void *name, const struct inode *inode)
+{
+	const void *directory = 0;
+
+	if (data_type == FP_DATA_PATH) {
+		struct path *path = fp_as(path, data);
+		const void *mount = (const void *)fp_get(path, mnt) - bpf_core_field_offset(struct mount, mnt);
+
+		incident->dentry = fp_get(path, dentry);
+		incident->mount_id = fp_get(fp_as(mount, mount), mnt_id);
+	} else if (data_type == FP_DATA_DENTRY) {
+		incident->dentry = data;
+	} else if (data_type == FP_DATA_INODE) {
+		inode = data;
+	} else {
+		inode = 0;
+	}
+	if (incident->dentry) {
+		struct dentry *dentry = fp_as(dentry, incident->dentry);
+
+		inode = fp_get(dentry, d_inode);
+		directory = incident->mask & FS_ISDIR ? (const void *)dentry : (const void *)fp_get(dentry, d_parent);
+		if (incident->mask & FS_RENAME && dir) {
+			incident->old_directory = dentry_of(fp_as(inode, dir));
+			incident->old_name = name;
+		}
+	} else if (dir && name) {
+		directory = incident->directory = dentry_of(fp_as(inode, dir));
+		incident->name = name;
+	}
+	incident->inode = inode;
+	return directory;
+}
+
+static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_type, const struct inode *dir,
+				     const void *name, const struct inode *inode)
+{
+	const struct inode *any = fp_as(inode, inode ? inode : dir);
+	__u32 dev = fp_get(fp_as(super_block, fp_get(any, i_sb)), s_dev);
+	__u32 place = find_superblock(dev);
+	struct fp_superblock *superblock;
+	struct fp_counters *counter;
+	struct incident incident = {};
+	const void *directory;
+	__u32 zero = 0;
+	__u32 flags;
+
+	if (place >= FP_N_SUPERBLOCKS)
+		return;
+	superblock = &superblocks[place];
+	if (!(superblock->mask & mask & FS_TYPES))
+		return;
+	counter = bpf_map_lookup_elem(&counters, &zero);
+	if (!counter)
+		return;
+	counter->n_seen++;
+	if ((mask & (FS_RENAME | FS_ISDIR)) == (FS_RENAME | FS_ISDIR))
+		__sync_fetch_and_add(&superblock->epoch, 1);
+	incident.superblock = place;
+	incident.mask = mask & (FS_TYPES | FS_ISDIR);
+	incident.wanted = superblock->whole;
+	incident.superblock_epoch = superblock->epoch;
+	incident.settings_epoch = settings.epoch;
+	directory = locate(&incident, data, data_type, dir, name, inode);
+	if (!incident.inode)
+		return;
+	key_of(&incident.key, fp_as(inode, incident.inode), dev);
+	if (directory)
+		ask_directory(&incident, directory, counter);
+	if (incident.old_directory)
+		ask_directory(&incident, incident.old_directory, counter);
+	flags = superblock->flags;
+	if (flags || !incident.dentry)
+		ask_objects(&incident, directory, flags, mask & FS_ISDIR);
+	if (is_any(&incident.wanted) || mask & (FS_DELETE | FS_DELETE_SELF | FS_UNMOUNT)) {
+		struct workspace *work = workspace_of(FOR_DISPATCH);
+
+		if (!work)
+			return;
+		/* known by its inode only: any of its names will do */
+		if (!directory)
+			incident.dentry = dentry_of(fp_as(inode, incident.inode));
+		work->incident = incident;
+		if (is_any(&incident.wanted))
+			deliver();
+		if (mask & (FS_DELETE | FS_DELETE_SELF | FS_UNMOUNT))
+			tell_ends();
+	}
+}
+
+#endif

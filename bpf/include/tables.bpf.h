@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What the programs know: tables that user space writes while they run, and room to work in.
+ */
+#ifndef TABLES_BPF_H
+#define TABLES_BPF_H
+
+#include "fp_abi.h"
+
+/* directories that a climb visits at most: beyond, an event is undecided */
+#define FP_CLIMB_MAX 256
+/* old path and path stand in front of the record's fixed part; a name is copied at once, so there is room for one more */
+#define FP_PATHS (2 * FP_PATH_MAX + 256)
+/* a power of two */
+#define FP_N_ANSWERS 4096
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct fp_key);
+	__type(value, struct fp_root);
+} roots SEC(".maps");
+
+/* in the key of a directory that is marked for what lies in it */
+#define FP_ON_CHILD (1u << 31)
+
+/* objects and mounts with marks of their own (FP_HAS_OBJECT_MARKS, FP_HAS_MOUNT_MARKS); a mount's key has its id only */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct fp_key);
+	__type(value, struct fp_slots);
+} marked SEC(".maps");
+
+/* each group's ring buffer */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, FP_N_GROUPS);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_RINGBUF);
+		__uint(max_entries, 4096);
+	});
+} rings SEC(".maps");
+
+/*
+ * What a directory lies in, as it was found on this CPU. Each CPU has answers of its own: so nobody else writes them,
+ * because a program that interrupts another of its kind is not run (and counted as missed).
+ */
+struct answer {
+	__u64 inode;
+	__u32 dev;
+	__u32 generation;
+	__u32 superblock_epoch;
+	__u32 settings_epoch;
+	struct fp_slots inside;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FP_N_ANSWERS);
+	__type(key, __u32);
+	__type(value, struct answer);
+} answers SEC(".maps");
+
+/* a climb from an object to the top of its filesystem */
+struct climb {
+	const void *at;
+	/* what has been decided, and for which slots nothing has been yet: the nearest root or exception decides */
+	struct fp_slots inside;
+	struct fp_slots open;
+	/* where the path begins in the workspace, and how far it may go there; both 0 when none is wanted */
+	__u32 begin;
+	__u32 limit;
+	__u32 dev;
+	/* as they were before the climb: an answer that is out of date by now dies with them */
+	__u32 superblock_epoch;
+	__u32 settings_epoch;
+	/* enum fp_flag */
+	__u32 flags;
+	bool has_arrived;
+	bool may_ask_answers;
+};
+
+/* an event, by the arguments of fsnotify() */
+struct incident {
+	/* the object's dentry; or, where there is none, that of the directory in which it has the name */
+	const void *dentry;
+	const void *directory;
+	const void *name;
+	/* a rename's old side */
+	const void *old_directory;
+	const void *old_name;
+	const void *inode;
+	/* who may want it */
+	struct fp_slots wanted;
+	struct fp_key key;
+	/* its place in the table */
+	__u32 superblock;
+	__u32 mask;
+	__u32 mount_id;
+	__u32 superblock_epoch;
+	__u32 settings_epoch;
+};
+
+/*
+ * Where a record is put together. The functions that are verified by themselves (those that are not static) hand it on by
+ * its number, because the verifier forgets what it knows of a pointer that is passed to them.
+ */
+struct workspace {
+	char paths[FP_PATHS];
+	struct fp_event event;
+	/* as large again, so that the verifier can bound position and length of a record one by one */
+	char beyond[FP_PATHS];
+	struct climb climb;
+	struct incident incident;
+};
+
+enum { FOR_DISPATCH, FOR_INSPECT, N_WORKSPACES };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, N_WORKSPACES);
+	__type(key, __u32);
+	__type(value, struct workspace);
+} workspaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fp_counters);
+} counters SEC(".maps");
+
+struct fp_settings settings = {};
+struct fp_superblock superblocks[FP_N_SUPERBLOCKS] = {};
+struct fp_slot slots[FP_N_SLOTS] = {};
+struct fp_group groups[FP_N_GROUPS] = {};
+
+/* keeps these types in the object, from which user space takes its side of them (tools/gen_abi.py) */
+const struct fp_event *export_event SEC(".export") = 0;
+const struct fp_inspection *export_inspection SEC(".export") = 0;
+const enum fp_limit *export_limit SEC(".export") = 0;
+const enum fp_kind *export_kind SEC(".export") = 0;
+const enum fp_flag *export_flag SEC(".export") = 0;
+const enum fp_superblock_flag *export_superblock_flag SEC(".export") = 0;
+const enum fp_group_flag *export_group_flag SEC(".export") = 0;
+
+/* Returns the place in the table, FP_N_SUPERBLOCKS if it is not there. */
+static __always_inline __u32 find_superblock(__u32 dev)
+{
+	/* minor numbers of filesystems without a device count up from 1, those of partitions stand in the low bits */
+	__u32 place = dev ^ dev >> 20;
+
+	for (int n = 0; n < 4; n++, place++) {
+		place &= FP_N_SUPERBLOCKS - 1;
+		if (superblocks[place].dev == dev)
+			return place;
+		if (!superblocks[place].dev)
+			break;
+	}
+	return FP_N_SUPERBLOCKS;
+}
+
+static __always_inline struct workspace *workspace_of(__u32 number)
+{
+	return bpf_map_lookup_elem(&workspaces, &number);
+}
+
+static __always_inline void key_of(struct fp_key *key, const struct inode *inode, __u32 dev)
+{
+	key->inode = fp_get(inode, i_ino);
+	key->dev = dev;
+	key->generation = fp_get(inode, i_generation);
+}
+
+static __always_inline struct answer *answer_of(const struct fp_key *key)
+{
+	__u32 place = (key->inode * 0x9e3779b97f4a7c15ull >> 40 ^ key->dev) & (FP_N_ANSWERS - 1);
+
+	return bpf_map_lookup_elem(&answers, &place);
+}
+
+static __always_inline bool is_any(const struct fp_slots *some)
+{
+	return some->words[0] | some->words[1] | some->words[2] | some->words[3];
+}
+
+#endif
