@@ -19,14 +19,14 @@ e2fsprogs       mkfs.ext4
 xfsprogs        mkfs.xfs
 btrfs-progs     mkfs.btrfs
 inotify-tools   inotifywait
+clang           clang
+libbpf-dev      /usr/include/bpf/bpf_helpers.h
 '
-# Virtual machines with other kernels, and the programs tried in them. Only make vm and make vmtest use them.
+# Virtual machines with other kernels. Only make vm and make vmtest use them.
 PACKAGES_VM='
 qemu-system-x86 qemu-system-x86_64
 busybox-static  /var/lib/dpkg/info/busybox-static.list
 kmod            depmod
-clang           clang
-libbpf-dev      /usr/include/bpf/bpf_helpers.h
 '
 # Only compared with in the benchmark, which says so when one is missing.
 PACKAGES_BENCH='

@@ -23,6 +23,7 @@ from fanotify_fastpath.errors import (
     RegistryError,
     UnsupportedFeature,
     UnsupportedFilesystem,
+    VerifierError,
 )
 from fanotify_fastpath.events import Event, Process
 from fanotify_fastpath.group import Group
@@ -77,6 +78,7 @@ __all__ = [
     "UnsupportedFeature",
     "UnsupportedFilesystem",
     "Verdict",
+    "VerifierError",
     "Watch",
     "awatch",
     "deny",

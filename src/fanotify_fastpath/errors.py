@@ -7,6 +7,7 @@ Every error that this package raises, as one tree::
     ├── UnsupportedFeature                (OSError, EOPNOTSUPP) this kernel cannot do it; names the first that can
     │   └── UnsupportedFilesystem         (ENODEV, EXDEV, EOPNOTSUPP) this filesystem cannot be watched; says why
     ├── KernelRefused                     (OSError) a system call failed in a way that has no better name
+    │   └── VerifierError                 (any errno) the kernel does not accept a BPF program; has its whole log
     ├── PathNotFound                      (FileNotFoundError, ENOENT) a path that does not exist
     ├── Closed                            (OSError, EBADF) the group was closed
     └── RegistryError                     (OSError) the registry of handlers refused
@@ -77,6 +78,39 @@ class UnsupportedFilesystem(UnsupportedFeature):
 
 class KernelRefused(_OSFastpathError):
     """A system call failed in a way for which there is no better name here."""
+
+
+class VerifierError(KernelRefused):
+    """
+    The kernel's verifier does not accept a BPF program; the message has the last lines of its log that help.
+
+    :ivar program: name of the program
+    :ivar log: all that the verifier said, with its own line ends
+    """
+
+    def __init__(self, program: str, log: str, code: int | None = None) -> None:
+        """
+        :param program: name of the program
+        :param log: what the verifier said
+        :param code: the error number of the load
+        """
+        self.program = program
+        self.log = log
+        lines = _telling_lines(log)
+        n_left_out = len(log.splitlines()) - len(lines)
+        head = f"the kernel does not accept BPF program {program!r}; the end of its log ({n_left_out} lines left out):"
+        super().__init__("\n  ".join([head, *lines]), code)
+
+
+#: the verifier's closing lines, which count instructions and states
+_COUNTS = ("processed ", "verification time ", "stack depth ", "peak_states ", "mark_read ")
+_N_LINES = 8
+
+
+def _telling_lines(log: str) -> list[str]:
+    """The last lines of a verifier's log, without those that only count."""
+    lines = [line.rstrip() for line in log.splitlines()]
+    return [line for line in lines if line and not line.startswith(_COUNTS)][-_N_LINES:]
 
 
 class PathNotFound(_OSFastpathError, FileNotFoundError):
