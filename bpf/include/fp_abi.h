@@ -8,8 +8,10 @@
 #ifndef FP_ABI_H
 #define FP_ABI_H
 
+#ifdef __clang__
 #pragma clang diagnostic push
 #pragma clang diagnostic error "-Wpadded"
+#endif
 
 enum fp_limit {
 	FP_VERSION = 1,
@@ -168,6 +170,8 @@ struct fp_inspection {
 	__u32 path_len;
 };
 
+#ifdef __clang__
 #pragma clang diagnostic pop
+#endif
 
 #endif

@@ -49,7 +49,11 @@ struct bpf_prog_info {
     uint32_t nr_prog_tags; uint64_t prog_tags; uint64_t run_time_ns; uint64_t run_cnt; uint64_t recursion_misses;
     uint32_t verified_insns; uint32_t attach_btf_obj_id; uint32_t attach_btf_id; uint32_t padding;
 };
-struct bpf_object; struct bpf_program; struct bpf_map; struct bpf_link;
+struct btf_type { uint32_t name_off; uint32_t info; uint32_t size_or_type; };
+struct btf_member { uint32_t name_off; uint32_t type; uint32_t offset_bits; };
+struct btf_array { uint32_t type; uint32_t index_type; uint32_t n; };
+struct btf_enum { uint32_t name_off; int32_t value; };
+struct bpf_object; struct bpf_program; struct bpf_map; struct bpf_link; struct btf;
 
 typedef int (*libbpf_print_fn_t)(int level, const char *format, void *arguments);
 libbpf_print_fn_t libbpf_set_print(libbpf_print_fn_t function);
@@ -63,6 +67,11 @@ int bpf_object__load(struct bpf_object *object);
 void bpf_object__close(struct bpf_object *object);
 struct bpf_program *bpf_object__next_program(const struct bpf_object *object, struct bpf_program *previous);
 struct bpf_map *bpf_object__next_map(const struct bpf_object *object, const struct bpf_map *previous);
+struct btf *bpf_object__btf(const struct bpf_object *object);
+uint32_t btf__type_cnt(const struct btf *btf);
+const struct btf_type *btf__type_by_id(const struct btf *btf, uint32_t id);
+const char *btf__name_by_offset(const struct btf *btf, uint32_t offset);
+int64_t btf__resolve_size(const struct btf *btf, uint32_t id);
 
 const char *bpf_program__name(const struct bpf_program *program);
 const char *bpf_program__section_name(const struct bpf_program *program);

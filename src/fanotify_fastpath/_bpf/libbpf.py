@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fanotify_fastpath._bpf._cdefs import Said, library, listening
+from fanotify_fastpath._bpf.btf import read_layouts
+from fanotify_fastpath._bpf.layout import Layouts
 from fanotify_fastpath._bpf.maps import Map, MapType
 from fanotify_fastpath._bpf.programs import Link, Owner, Program, ProgramInfo, RunResult, enable_stats, program_info
 from fanotify_fastpath._bpf.refusal import refused
@@ -213,6 +215,19 @@ class Object(Closing):
     def maps(self) -> list[ObjectMap]:
         """All maps, in the order of the file."""
         return list(self._maps.values())
+
+    def layouts(self, prefix: str) -> Layouts:
+        """
+        The structures and enumerations that the object's BTF knows.
+
+        :param prefix: of their names
+        :raises InvalidArgument: it has no BTF, or one has a member that cannot be described
+        """
+        self.check_open()
+        btf = library().c.bpf_object__btf(self._pointer)
+        if btf == library().ffi.NULL:
+            raise InvalidArgument(f"BPF object {self.name!r} has no BTF; compile it with -g")
+        return read_layouts(btf, prefix)
 
     def load(self) -> None:
         """

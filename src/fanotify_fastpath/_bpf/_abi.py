@@ -1,0 +1,306 @@
+"""
+What the programs in the kernel and user space both read: structures by name, numbers as enumerations.
+
+Written by tools/gen_abi.py from bpf/include/fp_abi.h; to change it, change that file and run the tool.
+"""
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from fanotify_fastpath._bpf.layout import Field, Layout, Layouts
+
+
+class FpFlag(IntEnum):
+    """``enum fp_flag``."""
+
+    UNDECIDED = 1
+    TRUNCATED = 2
+    TORN = 4
+
+
+class FpGroupFlag(IntEnum):
+    """``enum fp_group_flag``."""
+
+    INCLUDE_SELF = 1
+
+
+class FpKind(IntEnum):
+    """``enum fp_kind``."""
+
+    EVENT = 1
+    ROOT_GONE = 2
+    UNMOUNT = 3
+
+
+class FpLimit(IntEnum):
+    """``enum fp_limit``."""
+
+    VERSION = 1
+    N_SLOTS = 256
+    SLOT_WORDS = 4
+    N_GROUPS = 256
+    N_SUPERBLOCKS = 1024
+    N_FILTERS = 8
+    PATH_MAX = 4096
+
+
+class FpSuperblockFlag(IntEnum):
+    """``enum fp_superblock_flag``."""
+
+    HAS_FILE_ROOTS = 1
+    HAS_OBJECT_MARKS = 2
+    HAS_MOUNT_MARKS = 4
+
+
+class FpCounters(NamedTuple):
+    """``struct fp_counters``, as unpacked."""
+
+    n_seen: int
+    n_cached: int
+    n_walked: int
+
+
+class FpEvent(NamedTuple):
+    """``struct fp_event``, as unpacked."""
+
+    boot_ns: int
+    n_dropped: int
+    inode: int
+    cgroup_id: int
+    inside: bytes
+    old_inside: bytes
+    mask: int
+    dev: int
+    generation: int
+    epoch: int
+    tgid: int
+    tid: int
+    uid: int
+    gid: int
+    mount_id: int
+    version: int
+    kind: int
+    flags: int
+    mode: int
+    path_len: int
+    old_path_len: int
+    comm: bytes
+
+
+class FpGroup(NamedTuple):
+    """``struct fp_group``, as unpacked."""
+
+    n_dropped: int
+    n_sent: int
+    n_skipped: int
+    n_undecided: int
+    flags: int
+    n_filters: int
+    filters: bytes
+
+
+class FpInspection(NamedTuple):
+    """``struct fp_inspection``, as unpacked."""
+
+    inode: int
+    inside: bytes
+    dev: int
+    generation: int
+    tgid: int
+    mount_id: int
+    mode: int
+    flags: int
+    path_len: int
+
+
+class FpKey(NamedTuple):
+    """``struct fp_key``, as unpacked."""
+
+    inode: int
+    dev: int
+    generation: int
+
+
+class FpRoot(NamedTuple):
+    """``struct fp_root``, as unpacked."""
+
+    include: bytes
+    exclude: bytes
+
+
+class FpSettings(NamedTuple):
+    """``struct fp_settings``, as unpacked."""
+
+    epoch: int
+    own_tgid: int
+    inspect_fd: int
+    reserved: int
+
+
+class FpSlot(NamedTuple):
+    """``struct fp_slot``, as unpacked."""
+
+    mask: int
+    group: int
+
+
+class FpSlots(NamedTuple):
+    """``struct fp_slots``, as unpacked."""
+
+    words: bytes
+
+
+class FpSuperblock(NamedTuple):
+    """``struct fp_superblock``, as unpacked."""
+
+    dev: int
+    mask: int
+    epoch: int
+    flags: int
+    whole: bytes
+    subtrees: bytes
+
+
+#: all of it
+LAYOUTS: Final = Layouts(
+    structs={
+        "fp_counters": Layout(
+            size=24,
+            fields={
+                "n_seen": Field(0, 8, "Q"),
+                "n_cached": Field(8, 8, "Q"),
+                "n_walked": Field(16, 8, "Q"),
+            },
+        ),
+        "fp_event": Layout(
+            size=160,
+            fields={
+                "boot_ns": Field(0, 8, "Q"),
+                "n_dropped": Field(8, 8, "Q"),
+                "inode": Field(16, 8, "Q"),
+                "cgroup_id": Field(24, 8, "Q"),
+                "inside": Field(32, 32, "32s"),
+                "old_inside": Field(64, 32, "32s"),
+                "mask": Field(96, 4, "I"),
+                "dev": Field(100, 4, "I"),
+                "generation": Field(104, 4, "I"),
+                "epoch": Field(108, 4, "I"),
+                "tgid": Field(112, 4, "I"),
+                "tid": Field(116, 4, "I"),
+                "uid": Field(120, 4, "I"),
+                "gid": Field(124, 4, "I"),
+                "mount_id": Field(128, 4, "I"),
+                "version": Field(132, 2, "H"),
+                "kind": Field(134, 2, "H"),
+                "flags": Field(136, 2, "H"),
+                "mode": Field(138, 2, "H"),
+                "path_len": Field(140, 2, "H"),
+                "old_path_len": Field(142, 2, "H"),
+                "comm": Field(144, 16, "16s"),
+            },
+        ),
+        "fp_group": Layout(
+            size=72,
+            fields={
+                "n_dropped": Field(0, 8, "Q"),
+                "n_sent": Field(8, 8, "Q"),
+                "n_skipped": Field(16, 8, "Q"),
+                "n_undecided": Field(24, 8, "Q"),
+                "flags": Field(32, 4, "I"),
+                "n_filters": Field(36, 4, "I"),
+                "filters": Field(40, 32, "32s"),
+            },
+        ),
+        "fp_inspection": Layout(
+            size=64,
+            fields={
+                "inode": Field(0, 8, "Q"),
+                "inside": Field(8, 32, "32s"),
+                "dev": Field(40, 4, "I"),
+                "generation": Field(44, 4, "I"),
+                "tgid": Field(48, 4, "I"),
+                "mount_id": Field(52, 4, "I"),
+                "mode": Field(56, 2, "H"),
+                "flags": Field(58, 2, "H"),
+                "path_len": Field(60, 4, "I"),
+            },
+        ),
+        "fp_key": Layout(
+            size=16,
+            fields={
+                "inode": Field(0, 8, "Q"),
+                "dev": Field(8, 4, "I"),
+                "generation": Field(12, 4, "I"),
+            },
+        ),
+        "fp_root": Layout(
+            size=64,
+            fields={
+                "include": Field(0, 32, "32s"),
+                "exclude": Field(32, 32, "32s"),
+            },
+        ),
+        "fp_settings": Layout(
+            size=16,
+            fields={
+                "epoch": Field(0, 4, "I"),
+                "own_tgid": Field(4, 4, "I"),
+                "inspect_fd": Field(8, 4, "I"),
+                "reserved": Field(12, 4, "I"),
+            },
+        ),
+        "fp_slot": Layout(
+            size=8,
+            fields={
+                "mask": Field(0, 4, "I"),
+                "group": Field(4, 4, "I"),
+            },
+        ),
+        "fp_slots": Layout(
+            size=32,
+            fields={
+                "words": Field(0, 32, "32s"),
+            },
+        ),
+        "fp_superblock": Layout(
+            size=80,
+            fields={
+                "dev": Field(0, 4, "I"),
+                "mask": Field(4, 4, "I"),
+                "epoch": Field(8, 4, "I"),
+                "flags": Field(12, 4, "I"),
+                "whole": Field(16, 32, "32s"),
+                "subtrees": Field(48, 32, "32s"),
+            },
+        ),
+    },
+    enums={
+        "fp_flag": {
+            "FP_UNDECIDED": 1,
+            "FP_TRUNCATED": 2,
+            "FP_TORN": 4,
+        },
+        "fp_group_flag": {
+            "FP_INCLUDE_SELF": 1,
+        },
+        "fp_kind": {
+            "FP_EVENT": 1,
+            "FP_ROOT_GONE": 2,
+            "FP_UNMOUNT": 3,
+        },
+        "fp_limit": {
+            "FP_VERSION": 1,
+            "FP_N_SLOTS": 256,
+            "FP_SLOT_WORDS": 4,
+            "FP_N_GROUPS": 256,
+            "FP_N_SUPERBLOCKS": 1024,
+            "FP_N_FILTERS": 8,
+            "FP_PATH_MAX": 4096,
+        },
+        "fp_superblock_flag": {
+            "FP_HAS_FILE_ROOTS": 1,
+            "FP_HAS_OBJECT_MARKS": 2,
+            "FP_HAS_MOUNT_MARKS": 4,
+        },
+    },
+)
