@@ -64,8 +64,8 @@ static __always_inline void hand_to_group(struct handing *handing, __u32 number,
 	__u32 begin = handing->begin;
 
 	number &= FP_N_GROUPS - 1;
-	group = &groups[number];
-	if (handing->tgid == settings.own_tgid && !(group->flags & FP_INCLUDE_SELF))
+	group = &tables.groups[number];
+	if (handing->tgid == tables.settings.own_tgid && !(group->flags & FP_INCLUDE_SELF))
 		return;
 	if (handing->done[number / 64] >> (number & 63) & 1)
 		return;
@@ -101,7 +101,7 @@ static long hand_step(__u32 n, struct handing *handing)
 		return 1;
 	number = handing->first + lowest_bit(bits);
 	handing->bits = bits & (bits - 1);
-	slot = &slots[number & (FP_N_SLOTS - 1)];
+	slot = &tables.slots[number & (FP_N_SLOTS - 1)];
 	if (handing->work->event.kind == FP_EVENT) {
 		__u32 types = slot->mask & handing->mask & ~FS_ISDIR;
 
@@ -153,7 +153,7 @@ static long choose_step(__u32 n, struct choice *choice)
 	if (!bits)
 		return 1;
 	choice->bits = bits & (bits - 1);
-	slot = &slots[(choice->first + lowest_bit(bits)) & (FP_N_SLOTS - 1)];
+	slot = &tables.slots[(choice->first + lowest_bit(bits)) & (FP_N_SLOTS - 1)];
 	wanted = slot->mask & choice->mask;
 	if ((wanted & ~FS_ISDIR) && (wanted & FS_ISDIR) == (choice->mask & FS_ISDIR))
 		choice->chosen |= bits & -bits;
@@ -301,7 +301,7 @@ __noinline int deliver(void)
 	}
 	work->event.flags = work->climb.flags;
 	if (!(work->climb.flags & FP_UNDECIDED)) {
-		struct fp_superblock *superblock = &superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];
+		struct fp_superblock *superblock = &tables.superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];
 
 		for (int w = 0; w < FP_SLOT_WORDS; w++)
 			wanted.words[w] &= work->event.inside.words[w] | work->event.old_inside.words[w] |

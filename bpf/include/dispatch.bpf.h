@@ -45,7 +45,7 @@ static __always_inline void ask_directory(struct incident *incident, const void 
 	if (climb_for_answer(FOR_DISPATCH, &key))
 		add_slots(&incident->wanted, &work->climb.inside);
 	else
-		add_slots(&incident->wanted, &superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)].subtrees);
+		add_slots(&incident->wanted, &tables.superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)].subtrees);
 }
 
 static __always_inline void add_marked(struct incident *incident, const struct fp_key *key)
@@ -97,7 +97,7 @@ __noinline int tell_ends(void)
 		return 0;
 	incident = &work->incident;
 	mask = incident->mask;
-	superblock = &superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];
+	superblock = &tables.superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];
 	if (mask & FS_UNMOUNT) {
 		superblock->mask = 0;
 		whom = superblock->subtrees;
@@ -168,7 +168,7 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 
 	if (place >= FP_N_SUPERBLOCKS)
 		return;
-	superblock = &superblocks[place];
+	superblock = &tables.superblocks[place];
 	if (!(superblock->mask & mask & FS_TYPES))
 		return;
 	counter = bpf_map_lookup_elem(&counters, &zero);
@@ -181,7 +181,7 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 	incident.mask = mask & (FS_TYPES | FS_ISDIR);
 	incident.wanted = superblock->whole;
 	incident.superblock_epoch = superblock->epoch;
-	incident.settings_epoch = settings.epoch;
+	incident.settings_epoch = tables.settings.epoch;
 	directory = locate(&incident, data, data_type, dir, name, inode);
 	if (!incident.inode)
 		return;

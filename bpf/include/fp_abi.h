@@ -150,6 +150,14 @@ struct fp_settings {
 	__u32 reserved;
 };
 
+/* the tables that user space writes through a mapping of its own while the programs run */
+struct fp_tables {
+	struct fp_settings settings;
+	struct fp_superblock superblocks[FP_N_SUPERBLOCKS];
+	struct fp_slot slots[FP_N_SLOTS];
+	struct fp_group groups[FP_N_GROUPS];
+};
+
 /* what became of the calls of fsnotify() on a CPU */
 struct fp_counters {
 	__u64 n_seen;

@@ -21,7 +21,7 @@ int inspect(struct bpf_iter__task_file *ctx)
 	const void *mount;
 	__u32 begin;
 
-	if (!task || !file || !work || ctx->fd != settings.inspect_fd)
+	if (!task || !file || !work || ctx->fd != tables.settings.inspect_fd)
 		return 0;
 	inode = fp_as(inode, fp_get(fp_as(file, file), f_inode));
 	dentry = fp_as(dentry, fp_get(fp_as(file, file), f_path.dentry));

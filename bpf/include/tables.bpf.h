@@ -134,10 +134,7 @@ struct {
 	__type(value, struct fp_counters);
 } counters SEC(".maps");
 
-struct fp_settings settings = {};
-struct fp_superblock superblocks[FP_N_SUPERBLOCKS] = {};
-struct fp_slot slots[FP_N_SLOTS] = {};
-struct fp_group groups[FP_N_GROUPS] = {};
+struct fp_tables tables = {};
 
 /* keeps these types in the object, from which user space takes its side of them (tools/gen_abi.py) */
 const struct fp_event *export_event SEC(".export") = 0;
@@ -156,9 +153,9 @@ static __always_inline __u32 find_superblock(__u32 dev)
 
 	for (int n = 0; n < 4; n++, place++) {
 		place &= FP_N_SUPERBLOCKS - 1;
-		if (superblocks[place].dev == dev)
+		if (tables.superblocks[place].dev == dev)
 			return place;
-		if (!superblocks[place].dev)
+		if (!tables.superblocks[place].dev)
 			break;
 	}
 	return FP_N_SUPERBLOCKS;

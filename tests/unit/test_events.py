@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fanotify_fastpath import Event, Mask, Process
 from fanotify_fastpath._engines.base import Counters
-from fanotify_fastpath._engines.fanotify.candidate import Candidate
+from fanotify_fastpath._engines.common.candidate import Candidate
 
 
 def test_an_event_has_names_and_says_who_did_it() -> None:

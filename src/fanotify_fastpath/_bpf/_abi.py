@@ -161,6 +161,15 @@ class FpSuperblock(NamedTuple):
     subtrees: bytes
 
 
+class FpTables(NamedTuple):
+    """``struct fp_tables``, as unpacked."""
+
+    settings: bytes
+    superblocks: bytes
+    slots: bytes
+    groups: bytes
+
+
 #: all of it
 LAYOUTS: Final = Layouts(
     structs={
@@ -271,6 +280,15 @@ LAYOUTS: Final = Layouts(
                 "flags": Field(12, 4, "I"),
                 "whole": Field(16, 32, "32s"),
                 "subtrees": Field(48, 32, "32s"),
+            },
+        ),
+        "fp_tables": Layout(
+            size=102416,
+            fields={
+                "settings": Field(0, 16, "16s"),
+                "superblocks": Field(16, 81920, "81920s"),
+                "slots": Field(81936, 2048, "2048s"),
+                "groups": Field(83984, 18432, "18432s"),
             },
         ),
     },

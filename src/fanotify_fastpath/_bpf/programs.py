@@ -212,18 +212,22 @@ class Program:
             pointer, code = lib.c.bpf_program__attach(self.pointer), lib.ffi.errno
         return self._link(pointer, code, said)
 
-    def attach_iterator(self, over: Map | None = None) -> Link:
+    def attach_iterator(self, over: Map | None = None, *, tgid: int = 0) -> Link:
         """
         Attach an iterator program.
 
         :param over: the map that it goes through, if it is for maps
+        :param tgid: the process that it is about, if it is for tasks; 0: all (Linux 6.1 is the first that takes another)
         :raises KernelRefused: the kernel refuses
         """
         lib = library()
-        info, opts = lib.ffi.new("struct bpf_iter_of_map *"), lib.ffi.new("struct bpf_iter_attach_opts *")
+        info, opts = lib.ffi.new("union bpf_iter_of *"), lib.ffi.new("struct bpf_iter_attach_opts *")
         opts.sz = lib.ffi.sizeof(opts[0])
         if over is not None:
-            info.map_fd, opts.link_info, opts.link_info_len = over.fd, info, lib.ffi.sizeof(info[0])
+            info.map.map_fd = over.fd
+        info.task.pid = tgid or info.task.pid
+        if over is not None or tgid:
+            opts.link_info, opts.link_info_len = info, lib.ffi.sizeof(info[0])
         with listening() as said:
             pointer, code = lib.c.bpf_program__attach_iter(self.pointer, opts), lib.ffi.errno
         return self._link(pointer, code, said)

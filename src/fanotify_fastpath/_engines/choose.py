@@ -2,7 +2,7 @@
 
 from fanotify_fastpath._engines.base import Engine
 from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
-from fanotify_fastpath.errors import InvalidArgument, UnsupportedFeature
+from fanotify_fastpath.errors import InvalidArgument, NotPermitted, UnsupportedFeature
 
 #: every name that ``engine=`` takes
 ENGINE_NAMES = ("auto", "kernel", "fanotify")
@@ -18,10 +18,25 @@ def make_engine(name: str, *, include_self: bool, submounts: str, max_queued: in
     """
     if name not in ENGINE_NAMES:
         raise InvalidArgument(f"no engine is named {name!r}; there are {', '.join(ENGINE_NAMES)}")
-    if name == "kernel":
-        raise UnsupportedFeature("the kernel engine is not part of this version; use engine fanotify, or auto")
     if submounts not in ("follow", "skip"):
         raise InvalidArgument(f"submounts is {submounts!r}; it is follow or skip")
+    follow = submounts == "follow"
+    if name != "fanotify":
+        try:
+            return _kernel_engine(include_self, follow, max_queued, with_tid)
+        except (UnsupportedFeature, NotPermitted):
+            if name == "kernel":
+                raise
     return FanotifyEngine(
-        include_self=include_self, follow_submounts=submounts == "follow", max_queued=max_queued, with_tid=with_tid
+        include_self=include_self, follow_submounts=follow, max_queued=max_queued, with_tid=with_tid
+    )
+
+
+def _kernel_engine(include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool) -> Engine:
+    try:
+        from fanotify_fastpath._engines.kernel.engine import KernelEngine  # what it imports takes time
+    except ImportError as exc:
+        raise UnsupportedFeature(f"the kernel engine is not part of this installation: {exc}") from None
+    return KernelEngine(
+        include_self=include_self, follow_submounts=follow_submounts, max_queued=max_queued, with_tid=with_tid
     )

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from fanotify_fastpath._engines.fanotify.candidate import Candidate
+from fanotify_fastpath._engines.common.candidate import Candidate
 from fanotify_fastpath.chain import Attachment
 from fanotify_fastpath.events import Event, Process
 from fanotify_fastpath.mask import Mask

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable
 
-from fanotify_fastpath._engines.fanotify.tree import Inside
 from fanotify_fastpath.events import Process
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
 
+#: the root sets in which an object lies, by number
+Inside = frozenset[int]
 _ONDIR = int(Mask.ONDIR)
 
 

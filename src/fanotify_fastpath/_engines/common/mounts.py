@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Protocol
 
-from fanotify_fastpath._engines.fanotify.superblock import Superblock
+from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
 from fanotify_fastpath.errors import FastpathError, UnsupportedFilesystem
 from fanotify_fastpath.marks import Mark, Scope

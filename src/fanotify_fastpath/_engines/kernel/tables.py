@@ -1,0 +1,120 @@
+"""The tables that the programs read while they run: one piece of memory, seen by both sides."""
+
+import mmap
+import struct
+from typing import Final
+
+from fanotify_fastpath._bpf._abi import LAYOUTS, FpLimit
+from fanotify_fastpath._bpf.maps import Map
+
+#: bytes of one bit for each slot
+SLOTS_BYTES: Final = LAYOUTS.structs["fp_slots"].size
+_TABLES = LAYOUTS.structs["fp_tables"].fields
+_SUPERBLOCK = LAYOUTS.structs["fp_superblock"]
+_SLOT = LAYOUTS.structs["fp_slot"]
+_GROUP = LAYOUTS.structs["fp_group"]
+_SETTINGS = LAYOUTS.structs["fp_settings"].fields
+_U32 = struct.Struct("=I")
+_U64 = struct.Struct("=Q")
+
+
+def pack_slots(bits: int) -> bytes:
+    """Turn a number with one bit for each slot into what the programs read."""
+    return bits.to_bytes(SLOTS_BYTES, "little")
+
+
+class Tables:
+    """
+    The memory, mapped.
+
+    :param variables: the map of the programs' global variables, which hold nothing else
+    """
+
+    def __init__(self, variables: Map) -> None:
+        self._memory = mmap.mmap(variables.fd, LAYOUTS.structs["fp_tables"].size)
+
+    def close(self) -> None:
+        """Unmap."""
+        self._memory.close()
+
+    # --- settings ---
+
+    def void_answers(self) -> None:
+        """What the programs have remembered of directories no longer holds."""
+        at = _TABLES["settings"].offset + _SETTINGS["epoch"].offset
+        self._put(at, (self._get(at) + 1) & 0xFFFFFFFF)
+
+    def set_own(self, tgid: int) -> None:
+        """Say which process is ours, by its number in the first namespace."""
+        self._put(_TABLES["settings"].offset + _SETTINGS["own_tgid"].offset, tgid)
+
+    def set_inspected(self, fd: int) -> None:
+        """Say which descriptor is asked about."""
+        self._put(_TABLES["settings"].offset + _SETTINGS["inspect_fd"].offset, fd)
+
+    # --- filesystems ---
+
+    def find_place(self, dev: int) -> int | None:
+        """Find the place for a filesystem, its own or a free one; None if there is none."""
+        first = dev ^ dev >> 20
+        for place in range(first, first + 4):
+            place %= FpLimit.N_SUPERBLOCKS
+            if self._get(self._superblock(place, "dev")) in (0, dev):
+                return place
+        return None
+
+    def set_superblock(self, place: int, dev: int, mask: int, flags: int, whole: int, subtrees: int) -> None:
+        """
+        Say who wants what of a filesystem.
+
+        :param mask: 0 when nobody wants anything; the place stays taken then, for others may stand behind it
+        """
+        self._put_bytes(self._superblock(place, "whole"), pack_slots(whole))
+        self._put_bytes(self._superblock(place, "subtrees"), pack_slots(subtrees))
+        self._put(self._superblock(place, "flags"), flags)
+        self._put(self._superblock(place, "mask"), mask)
+        self._put(self._superblock(place, "dev"), dev)
+
+    # --- slots and groups ---
+
+    def set_slot(self, number: int, mask: int, group: int) -> None:
+        """Say what a slot's owner asks for."""
+        at = _TABLES["slots"].offset + number * _SLOT.size
+        self._put(at + _SLOT.fields["group"].offset, group)
+        self._put(at + _SLOT.fields["mask"].offset, mask)
+
+    def clear_group(self, number: int, flags: int) -> None:
+        """Begin a group."""
+        at = self._group(number, "n_dropped")
+        self._put_bytes(at, bytes(_GROUP.size))
+        self._put(self._group(number, "flags"), flags)
+
+    def set_filters(self, number: int, slots: list[int]) -> None:
+        """Say in which slots an event of a group must lie; at most ``FP_N_FILTERS``."""
+        self._put(self._group(number, "n_filters"), 0)
+        for n, slot in enumerate(slots):
+            self._put(self._group(number, "filters") + 4 * n, slot)
+        self._put(self._group(number, "n_filters"), len(slots))
+
+    def group_counter(self, number: int, name: str) -> int:
+        """Read one of a group's counters: ``n_dropped``, ``n_sent``, ``n_skipped`` or ``n_undecided``."""
+        (value,) = _U64.unpack_from(self._memory, self._group(number, name))
+        return int(value)
+
+    @staticmethod
+    def _superblock(place: int, name: str) -> int:
+        return _TABLES["superblocks"].offset + place * _SUPERBLOCK.size + _SUPERBLOCK.fields[name].offset
+
+    @staticmethod
+    def _group(number: int, name: str) -> int:
+        return _TABLES["groups"].offset + number * _GROUP.size + _GROUP.fields[name].offset
+
+    def _get(self, at: int) -> int:
+        (value,) = _U32.unpack_from(self._memory, at)
+        return int(value)
+
+    def _put(self, at: int, value: int) -> None:
+        _U32.pack_into(self._memory, at, value)
+
+    def _put_bytes(self, at: int, value: bytes) -> None:
+        self._memory[at : at + len(value)] = value
