@@ -93,7 +93,7 @@ def python(peer: str) -> Start:
     @contextlib.contextmanager
     def start(place: Place, root: str, mode: str) -> Iterator[Running | None]:
         start_ns = time.monotonic_ns()
-        with _ended(
+        with ended(
             subprocess.Popen(
                 [sys.executable, "-m", "bench.driver", peer, mode, root],
                 stdin=subprocess.PIPE,
@@ -129,7 +129,7 @@ def command(arguments: list[str], says_ready: str | None, count: Callable[[Itera
         start_ns = time.monotonic_ns()
         with (
             open(output, "wb") as file,
-            _ended(
+            ended(
                 subprocess.Popen(
                     [part.format(root=root, mount=place.mount) for part in arguments],
                     stdin=subprocess.DEVNULL,
@@ -194,7 +194,7 @@ def plain(event_types: str, *, is_ignoring: bool = False) -> Start:
         arguments += [place.outside] if is_ignoring else []
         start_ns = time.monotonic_ns()
         pipe = subprocess.PIPE
-        with _ended(subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True)) as process:
+        with ended(subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True)) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdout.readline()
@@ -242,7 +242,7 @@ def _has_mark(tgid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """End the process at the end, whatever happens."""
     try:
         yield process

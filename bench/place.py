@@ -74,22 +74,30 @@ def parse_workload(output: str) -> Took:
 
 
 @contextlib.contextmanager
-def place(directory: str | None = None) -> Iterator[Place]:
+def place(
+    directory: str | None = None,
+    *,
+    mount: str | None = None,
+    image_bytes: int = _IMAGE_BYTES,
+    n_inodes: int = _N_INODES,
+) -> Iterator[Place]:
     """
     Make the filesystem and the programs; undo it all at the end.
 
     :param directory: where the image is put; by default memory (``/dev/shm``) if there is room: no disk has a say
+    :param mount: a directory to mount it at; by default one beside the image
     """
-    work = tempfile.mkdtemp(prefix="fanfp-bench-", dir=directory or _roomy())
-    mount = f"{work}/mnt"
-    os.mkdir(mount)
+    work = tempfile.mkdtemp(prefix="fanfp-bench-", dir=directory or _roomy(image_bytes))
+    if mount is None:
+        mount = f"{work}/mnt"
+        os.mkdir(mount)
     try:
         _compile(work)
         image = f"{work}/image"
         with open(image, "wb") as file:
-            file.truncate(_IMAGE_BYTES)
+            file.truncate(image_bytes)
         options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-N", str(_N_INODES), "-E", options, image], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-N", str(n_inodes), "-E", options, image], check=True)
         _mount(image, mount)
         here = Place(mount, work)
         os.mkdir(here.inside)
@@ -100,10 +108,10 @@ def place(directory: str | None = None) -> Iterator[Place]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _roomy() -> str | None:
+def _roomy(image_bytes: int) -> str | None:
     with contextlib.suppress(OSError):
         status = os.statvfs(_SHM)
-        if status.f_bavail * status.f_frsize > 2 * _IMAGE_BYTES:
+        if status.f_bavail * status.f_frsize > 2 * image_bytes:
             return _SHM
     return None
 
