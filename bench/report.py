@@ -12,15 +12,16 @@ class Target:
 
     :ivar text: the claim
     :ivar figure: what was measured, as shown
-    :ivar holds: whether the figure meets the claim
+    :ivar holds: whether the figure meets the claim; None: there is no figure
     """
 
     text: str
     figure: str
-    holds: bool
+    holds: bool | None
 
     def __str__(self) -> str:
-        return f"target: {self.text}: {self.figure}: {'holds' if self.holds else 'does not hold'}"
+        verdict = {True: ": holds", False: ": does not hold", None: ""}[self.holds]
+        return f"target: {self.text}: {self.figure}{verdict}"
 
 
 @dataclass(slots=True)
