@@ -1,4 +1,4 @@
-# make setup · run · check · test · bench · long · vm · vmtest · docs; "make help" says what each does.
+# make setup · run · check · test · bench · bench-kernel · long · vm · vmtest · docs; "make help" says what each does.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,10 +15,10 @@ export FP_REQUIRE_ROOT ?= $(if $(filter 0,$(shell id -u)),1,)
 PYTEST := exec $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench long vm vmtest docs lint clean
+.PHONY: help setup run test check bench bench-kernel long vm vmtest docs lint clean
 
 help: ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(SETUP) ## install what is missing: Debian packages, .venv, the package; PYTHON=... picks the interpreter, FANFP_PURE=1 compiles nothing
 
@@ -45,6 +45,9 @@ long: $(SETUP) ## the tests that take minutes each
 
 bench: $(SETUP) ## print the benchmark
 	$(BIN)/python -m bench
+
+bench-kernel: $(SETUP) ## print the benchmark that counts instructions, in a virtual machine (KERNEL=6.1: another series; root)
+	@exec $(BIN)/python tools/vm run $(if $(KERNEL),--kernel $(KERNEL)) --icount -- $(BIN)/python -m bench.counted
 
 vm: export FP_VM_CMD := $(value CMD)
 vm: $(SETUP) ## a shell, or CMD='...', in a virtual machine with Debian's kernel (KERNEL=6.1: another series; root)
