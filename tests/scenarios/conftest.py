@@ -1,6 +1,7 @@
 """The stage of a scenario: a filesystem, an engine, another process, and groups that are closed at the end."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,20 +9,40 @@ from typing import Any
 
 import pytest
 
-from fanotify_fastpath import Group, Mask, Scope, watch
+from fanotify_fastpath import FastpathError, Group, Mask, Scope, watch
 from fanotify_fastpath.group import EngineName
 from mounting import Filesystem
 
 from .support import Ears, Other
 
+
+
+def _engines() -> tuple[EngineName, ...]:
+    """The engines that work here; where FP_KERNEL_TESTS is set, the kernel engine must."""
+    if os.environ.get("FP_KERNEL_TESTS", "") not in ("", "0"):
+        return ("fanotify", "kernel")
+    with contextlib.suppress(FastpathError), Group(engine="kernel"):
+        return ("fanotify", "kernel")
+    return ("fanotify",)
+
+
 #: the engines that every scenario runs on
-ENGINES: tuple[EngineName, ...] = ("fanotify",)
+ENGINES = _engines()
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> EngineName:
     name: EngineName = request.param
     return name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs() -> Iterator[None]:
+    """The kernel engine's programs stay loaded: each time takes seconds in an emulated machine."""
+    with contextlib.ExitStack() as exits:
+        if "kernel" in ENGINES:
+            exits.enter_context(Group(engine="kernel"))
+        yield
 
 
 @pytest.fixture(scope="session")

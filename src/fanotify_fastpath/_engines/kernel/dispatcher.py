@@ -67,7 +67,8 @@ class Dispatcher:
         self.lock = threading.RLock()
         self._attached: Attached = attach_best()
         found = self._attached.object
-        self._tables = Tables(found.map(".bss").open())
+        with found.map(".bss").open() as variables:
+            self._tables = Tables(variables)
         self._roots = found.map("roots").open()
         self._marked = found.map("marked").open()
         self._rings = found.map("rings").open()
