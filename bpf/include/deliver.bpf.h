@@ -8,8 +8,8 @@
 #include "climb.bpf.h"
 
 #define FS_ISDIR 0x40000000
+#define FS_ATTRIB 0x00000004
 #define FS_DELETE 0x00000200
-#define FS_DELETE_SELF 0x00000400
 #define FS_UNMOUNT 0x00002000
 #define FS_RENAME 0x10000000
 
@@ -239,7 +239,7 @@ __noinline int survey_side(__u32 number, bool is_old)
 	else
 		climb_by_name(work, work->incident.directory, work->incident.name);
 	if (!climb_up(number))
-		work->climb.flags |= FP_UNDECIDED;
+		work->climb.flags |= FP_UNDECIDED | FP_TRUNCATED;
 	return 0;
 }
 

@@ -83,6 +83,18 @@ static __always_inline void ask_objects(struct incident *incident, const void *d
 	}
 }
 
+/*
+ * Is this the last notice of what a rename has put something else in the place of? Of that only the change of its link
+ * count is told; it has lost its name by then, which an unlink takes away later.
+ */
+static __always_inline bool is_overwritten(const struct incident *incident)
+{
+	struct dentry *dentry = fp_as(dentry, incident->dentry);
+	struct inode *inode = fp_as(inode, incident->inode);
+
+	return !fp_get(inode, i_nlink) && (!incident->dentry || !fp_get(dentry, d_hash.pprev));
+}
+
 /* A root that is gone, a filesystem that is gone. */
 __noinline int tell_ends(void)
 {
@@ -109,6 +121,8 @@ __noinline int tell_ends(void)
 	if (mask & FS_DELETE && mask & FS_ISDIR && !incident->key.generation)
 		__sync_fetch_and_add(&superblock->epoch, 1);
 	if (mask & FS_DELETE && !(mask & FS_ISDIR) && fp_get(fp_as(inode, incident->inode), i_nlink))
+		return 0;
+	if (mask & FS_ATTRIB && !is_overwritten(incident))
 		return 0;
 	root = bpf_map_lookup_elem(&roots, &incident->key);
 	if (!root)
@@ -165,6 +179,7 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 	const void *directory;
 	__u32 zero = 0;
 	__u32 flags;
+	bool ends;
 
 	if (place >= FP_N_SUPERBLOCKS)
 		return;
@@ -193,7 +208,8 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 	flags = superblock->flags;
 	if (flags || !incident.dentry)
 		ask_objects(&incident, directory, flags, mask & FS_ISDIR);
-	if (is_any(&incident.wanted) || mask & (FS_DELETE | FS_DELETE_SELF | FS_UNMOUNT)) {
+	ends = mask & (FS_DELETE | FS_UNMOUNT) || (mask & FS_ATTRIB && !directory);
+	if (is_any(&incident.wanted) || ends) {
 		struct workspace *work = workspace_of(FOR_DISPATCH);
 
 		if (!work)
@@ -204,7 +220,7 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 		work->incident = incident;
 		if (is_any(&incident.wanted))
 			deliver();
-		if (mask & (FS_DELETE | FS_DELETE_SELF | FS_UNMOUNT))
+		if (ends)
 			tell_ends();
 	}
 }

@@ -35,7 +35,7 @@ enum fp_kind {
 enum fp_flag {
 	/* no subtree could be told: too deep, not connected, or without a name */
 	FP_UNDECIDED = 1,
-	/* the path was longer than FP_PATH_MAX: it lacks its beginning */
+	/* the path was longer than FP_PATH_MAX, or was not followed to its top: it lacks its beginning */
 	FP_TRUNCATED = 2,
 	/* directories were being renamed all the while: path and membership may mix the tree before and after */
 	FP_TORN = 4,

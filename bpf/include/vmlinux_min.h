@@ -51,6 +51,10 @@ struct hlist_node {
 	struct hlist_node *next;
 };
 
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+};
+
 struct hlist_head {
 	struct hlist_node *first;
 };
@@ -84,6 +88,7 @@ struct qstr {
 };
 
 struct dentry {
+	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;

@@ -41,7 +41,8 @@ class Event:
     to the same object, by the same process, since the listener last read: the kernel merges them and keeps no order.
 
     :ivar mask: event types (:class:`Mask`)
-    :ivar raw_path: absolute path as bytes; for a rename the new path; None when it is unknown
+    :ivar raw_path: absolute path as bytes; for a rename the new path; None when it is unknown. One that does not begin with
+        a slash lacks its beginning (``is_truncated``)
     :ivar raw_old_path: for a rename the path before it; else None
     :ivar crossing: for a rename ``"in"`` when it entered the watched subtree, ``"out"`` when it left it; else None
     :ivar is_dir: the object is a directory
@@ -105,6 +106,12 @@ class Event:
     def old_path(self) -> str | None:
         """For a rename, the path before it; else None."""
         return None if self.raw_old_path is None else os.fsdecode(self.raw_old_path)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether a path is longer than can be told (engine ``kernel``: 4,096 bytes) and lacks its beginning."""
+        paths = (self.raw_path, self.raw_old_path)
+        return any(path is not None and not path.startswith(b"/") for path in paths)
 
     @property
     def uid(self) -> int | None:

@@ -11,10 +11,14 @@ import pytest
 
 from fanotify_fastpath import FastpathError, Group, Mask, Scope, watch
 from fanotify_fastpath.group import EngineName
+from fanotify_fastpath._uapi.mountinfo import read_mounts
 from mounting import Filesystem
 
 from .support import Ears, Other
 
+
+
+_PATH_MAX = 4096
 
 
 def _engines() -> tuple[EngineName, ...]:
@@ -69,6 +73,20 @@ class Stage:
     other: Other
     how: str = "scope"
     exits: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def engine_of_plain_users(self) -> EngineName:
+        """They have no kernel engine of their own: what ``auto`` takes must serve them."""
+        return "auto" if self.engine == "kernel" else self.engine
+
+    def as_told(self, path: bytes) -> bytes:
+        """What a long path reads like on this engine: the kernel engine tells the last 4,096 bytes, whole names."""
+        mountpoint = os.fsencode(self.filesystem.mountpoint)
+        (root,) = {mount.root.rstrip(b"/") for mount in read_mounts().values() if mount.mountpoint == mountpoint}
+        if self.engine != "kernel" or len(root + path[len(mountpoint) :]) <= _PATH_MAX:
+            return path
+        told = path[-_PATH_MAX:]
+        return told[1:] if told.startswith(b"/") else told.partition(b"/")[2]
 
     def group(self, **options: Any) -> Group:
         """Open a group on the engine; it is closed when the test ends."""

@@ -26,7 +26,7 @@ from .support import paths, told
 
 def test_s3_one_directory_without_privilege_and_prefixes_ignored(stage: Stage) -> None:
     def listen() -> tuple[list[str], list[str]]:
-        with Group(engine=stage.engine) as group:
+        with Group(engine=stage.engine_of_plain_users) as group:
             group.mark(directory, Mask.CREATE | Mask.EVENT_ON_CHILD, scope=Scope.INODE)
             group.attach("ignore-prefix", prefixes=["a", "b", "c"])
             ears = stage.ears(group)
@@ -56,7 +56,7 @@ def test_s3_the_same_as_administrator(stage: Stage) -> None:
 @pytest.mark.parametrize("scope", [Scope.SUBTREE, Scope.FILESYSTEM, Scope.MOUNT])
 def test_s8_a_plain_user_may_not_mark_more_than_a_directory(stage: Stage, scope: Scope) -> None:
     def mark() -> tuple[str, int | None]:
-        with Group(engine=stage.engine) as group:
+        with Group(engine=stage.engine_of_plain_users) as group:
             try:
                 group.mark(stage.top, Mask.OPEN, scope=scope)
             except NotPermitted as exc:
@@ -71,7 +71,7 @@ def test_s8_a_plain_user_may_not_mark_more_than_a_directory(stage: Stage, scope:
 
 def test_s8_a_handler_for_administrators_is_refused_to_a_plain_user(stage: Stage) -> None:
     def attach() -> tuple[int | None, int]:
-        with Group(engine=stage.engine) as group:
+        with Group(engine=stage.engine_of_plain_users) as group:
             group.mark(stage.top, Mask.CREATE | Mask.EVENT_ON_CHILD, scope=Scope.INODE)
             try:
                 group.attach("monitor-subtree", roots=[stage.top])

@@ -207,7 +207,7 @@ def test_a_second_run_outside_is_dropped_in_the_kernel(stage: Stage) -> None:
     assert ears.hear(root) == []
     counters = ears.group.counters
     first, remembered = counters.n_skipped, counters.n_remembered
-    assert remembered >= 1
+    assert remembered >= 1 or (stage.engine == "kernel" and not first)
     work()
     assert ears.hear(root) == []
     second = counters.n_skipped - first

@@ -26,7 +26,7 @@ _READ_BYTES = 1 << 16
 _ON_CHILD = 1 << 31
 _UNMOUNT = 0x2000
 #: always looked at: renames void answers, deletions end roots
-_STRUCTURE: Final = int(Mask.RENAME | Mask.DELETE | Mask.DELETE_SELF) | _UNMOUNT
+_STRUCTURE: Final = int(Mask.RENAME | Mask.DELETE | Mask.ATTRIB) | _UNMOUNT
 
 
 @dataclass(frozen=True, slots=True)

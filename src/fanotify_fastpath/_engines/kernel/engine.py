@@ -40,6 +40,11 @@ _ISDIR: Final = int(Mask.ONDIR)
 _RENAME: Final = int(Mask.RENAME)
 #: how often the number of missed runs is looked at
 _MISSED_EVERY_S: Final = 0.1
+#: who has been woken so often after so short a wait lets a little time pass before the next one: then one waking serves
+#: many events
+_HURRIED_MAX: Final = 16
+_HURRIED_NS: Final = 100_000
+_PAUSE_S: Final = 0.0005
 
 
 class KernelEngine:
@@ -91,6 +96,7 @@ class KernelEngine:
         self._is_closed = False
         self._n_readers = 0
         self._n_reads = 0
+        self._n_hurried = 0  # times that nothing had to be waited for, one after the other
         self._pid = os.getpid()
         self._failure: Exception | None = None
 
@@ -215,9 +221,9 @@ class KernelEngine:
 
     def lose_filesystem(self, superblock: Superblock) -> None:
         """A filesystem was unmounted: its roots are gone."""
+        self._drain()
         if superblock.fsid not in self.superblocks:
             return
-        self._drain()
         dev = self._devs.pop(superblock.fsid)
         self.superblocks.pop(superblock.fsid)
         self._dispatcher.lose_filesystem(dev)
@@ -353,11 +359,11 @@ class KernelEngine:
         )
 
     def _path(self, dev: int, inside: bytes, flags: int) -> bytes | None:
-        """The user's path; of one that is cut at its front what there is."""
+        """The user's path; of one that is cut at its front what there is, without a slash before it."""
+        if flags & FpFlag.TRUNCATED:
+            return inside[1:] or None
         if not inside and flags & FpFlag.UNDECIDED:
             return None
-        if flags & FpFlag.TRUNCATED:
-            return inside
         return self._views.path(dev, inside)
 
     def _inside(self, bits: int) -> Inside:
@@ -426,7 +432,12 @@ class KernelEngine:
                 if self._failure is not None:
                     raise self._failure
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if self._n_hurried > _HURRIED_MAX and (left is None or left > _PAUSE_S):
+                    time.sleep(_PAUSE_S)
+                since_ns = time.monotonic_ns()
                 if self._epoll.poll(left, 1):
+                    is_hurried = time.monotonic_ns() - since_ns < _HURRIED_NS
+                    self._n_hurried = self._n_hurried + 1 if is_hurried else 0
                     self._pump()
                 if deadline is not None and time.monotonic() >= deadline:
                     break

@@ -1,10 +1,12 @@
 """The object files with the programs: which of them works here is found by trying."""
 
+import errno
 from importlib import resources
 
 from fanotify_fastpath._bpf._abi import LAYOUTS
 from fanotify_fastpath._bpf.libbpf import Link, Object, Program
-from fanotify_fastpath.errors import FastpathError, UnsupportedFeature
+from fanotify_fastpath._uapi import capabilities
+from fanotify_fastpath.errors import FastpathError, NotPermitted, UnsupportedFeature
 
 #: ways to see each call of fsnotify(), the best first: object file and program
 WAYS = (("fsnotify_fentry", "on_fsnotify"), ("fsnotify_kprobe", "on_fsnotify_kp"))
@@ -42,8 +44,15 @@ def attach_best() -> Attached:
     """
     Load and attach the best that works here.
 
+    :raises NotPermitted: capabilities are missing
     :raises UnsupportedFeature: nothing does, with the reason for each
     """
+    if not capabilities.has("CAP_SYS_ADMIN"):
+        raise NotPermitted(
+            "the kernel engine needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; without them engine fanotify can watch single "
+            "directories that you may read",
+            errno.EPERM,
+        )
     reasons = []
     for way, program in WAYS:
         try:
