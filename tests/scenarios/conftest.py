@@ -18,7 +18,9 @@ from .support import Ears, Other
 
 
 
+#: FP_PATH_MAX in bpf/include/fp_abi.h, FP_CLIMB_MAX in bpf/include/tables.bpf.h
 _PATH_MAX = 4096
+_CLIMB_MAX = 256
 
 
 def _engines() -> tuple[EngineName, ...]:
@@ -81,12 +83,20 @@ class Stage:
 
     def as_told(self, path: bytes) -> bytes:
         """What a long path reads like on this engine: the kernel engine tells the last 4,096 bytes, whole names."""
-        mountpoint = os.fsencode(self.filesystem.mountpoint)
-        (root,) = {mount.root.rstrip(b"/") for mount in read_mounts().values() if mount.mountpoint == mountpoint}
-        if self.engine != "kernel" or len(root + path[len(mountpoint) :]) <= _PATH_MAX:
+        if self.engine != "kernel" or len(self._inside(path)) <= _PATH_MAX:
             return path
         told = path[-_PATH_MAX:]
         return told[1:] if told.startswith(b"/") else told.partition(b"/")[2]
+
+    def is_too_deep(self, path: bytes) -> bool:
+        """Whether this engine cannot tell where it lies."""
+        return self.engine == "kernel" and self._inside(path).count(b"/") >= _CLIMB_MAX
+
+    def _inside(self, path: bytes) -> bytes:
+        """The path inside the filesystem."""
+        mountpoint = os.fsencode(self.filesystem.mountpoint)
+        (root,) = {mount.root.rstrip(b"/") for mount in read_mounts().values() if mount.mountpoint == mountpoint}
+        return root + path[len(mountpoint) :]
 
     def group(self, **options: Any) -> Group:
         """Open a group on the engine; it is closed when the test ends."""
