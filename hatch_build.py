@@ -1,8 +1,9 @@
 """
-The build hook: what lies between the kernel's record and its event is compiled to C, by mypyc.
+The build hook: what lies between the kernel's record and its event is compiled, from Python to C by mypyc, or is in C.
 
 pyproject.toml lists the modules. An editable install has them beside their sources, a wheel in it. Without a working C
-compiler and Python's headers, or with FANFP_PURE=1 in the environment, nothing is compiled: all works the same, slower.
+compiler and Python's headers, or with FANFP_PURE=1 in the environment, nothing is compiled: what is in Python works the
+same, slower, and what is in C is missing, with the engine that needs it.
 """
 
 import contextlib
@@ -21,6 +22,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PURE_SWITCH = "FANFP_PURE"
 SRC = "src"
+INCLUDE = "bpf/include"
+#: the modules in C are only for these machines
+IS_64_BIT = sys.maxsize > 1 << 32
 PACKAGE = "fanotify_fastpath"
 COMPILER = "mypy[mypyc]>=2,<3"
 #: no debugging symbols, though Debian's Python asks for them; and calls inside the library go straight
@@ -44,12 +48,12 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
             remove_compiled(source)
         reason = why_pure()
         if reason:
-            self.app.display_warning(f"{PACKAGE} is not compiled, only slower for that: {reason}")
+            self.app.display_warning(f"{PACKAGE} is not compiled: slower, and without the kernel engine: {reason}")
             return
         # removed with this object: a wheel is put together after this method
         self._made = tempfile.TemporaryDirectory()
         directory = Path(self._made.name)
-        for path in compile_modules(source, self.config["modules"], directory):
+        for path in compile_modules(source, self.config["modules"], self.config["c-modules"], directory):
             inside = path.relative_to(directory)
             if is_editable:
                 shutil.copy2(path, source / inside)
@@ -88,19 +92,20 @@ def remove_compiled(source: Path) -> None:
         path.unlink()
 
 
-def compile_modules(source: Path, modules: list[str], directory: Path) -> list[Path]:
+def compile_modules(source: Path, modules: list[str], c_modules: list[str], directory: Path) -> list[Path]:
     """
-    Compile modules into one library.
+    Compile modules: those in Python into one library, each in C into one of its own.
 
     :param modules: paths relative to *source*
+    :param c_modules: likewise
     :param directory: where the files made lie as they do below *source*
     :return: these files
     """
     from mypyc.build import mypycify
-    from setuptools import Distribution
+    from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    missing = [module for module in modules if not Path(source, module).is_file()]
+    missing = [module for module in modules + c_modules if not Path(source, module).is_file()]
     if missing:
         raise FileNotFoundError(f"pyproject.toml lists modules that are not there: {', '.join(missing)}")
     config = source.parent / "pyproject.toml"
@@ -114,6 +119,10 @@ def compile_modules(source: Path, modules: list[str], directory: Path) -> list[P
         for extension in extensions:  # a warning of another compiler is no reason to fail
             flags = [flag for flag in extension.extra_compile_args if flag != "-Werror"]
             extension.extra_compile_args = [*flags, *C_FLAGS]
+        include = str(source.parent / INCLUDE)
+        for module in c_modules if IS_64_BIT else ():
+            name = module.removesuffix(".c").replace("/", ".")
+            extensions.append(Extension(name, [module], include_dirs=[include], extra_compile_args=C_FLAGS))
         command = build_ext(Distribution({"ext_modules": extensions}))
         command.build_lib = str(directory)
         command.build_temp = f"{intermediate}/o"

@@ -139,7 +139,7 @@ main() {
     say "installing the package and its tools into $venv"
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input -e '.[dev,bench]'
     why=$("$venv/bin/python" -c 'import hatch_build; print(hatch_build.why_pure() or "")')
-    [ -z "$why" ] || say "not compiled to C, only slower for that: $why"
+    [ -z "$why" ] || say "not compiled: slower, and without the kernel engine: $why"
     say "done; the command is $venv/bin/fanfp"
 }
 

@@ -1,4 +1,4 @@
-"""Compiled or not: all listed modules or none, never an old one, and the same behaviour."""
+"""Compiled or not: all listed modules or none, never an old one, and the same behaviour of those in Python."""
 
 import importlib
 import os
@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src"
 PACKAGE = "fanotify_fastpath"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-MODULES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
+HOOK = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
+MODULES: list[str] = HOOK["modules"]
+C_MODULES: list[str] = HOOK["c-modules"]
 
 #: what runs on the interpreted form too, quickly
 UNIT = ("compiled", "events", "raw", "records", "sequence", "tree", "words")
@@ -30,7 +32,7 @@ only_compiled = pytest.mark.skipif(not is_compiled(), reason="this installation 
 
 
 def loaded_from(module: str) -> Path:
-    found = importlib.import_module(module.removesuffix(".py").replace("/", "."))
+    found = importlib.import_module(module.partition(".")[0].replace("/", "."))
     assert found.__file__ is not None
     return Path(found.__file__)
 
@@ -41,7 +43,7 @@ def test_all_listed_modules_are_compiled_or_none(module: str) -> None:
 
 
 @only_compiled
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", MODULES + C_MODULES)
 def test_no_compiled_module_is_older_than_its_source(module: str) -> None:
     compiled = loaded_from(module)
     source = compiled.parent / Path(module).name
@@ -50,8 +52,13 @@ def test_no_compiled_module_is_older_than_its_source(module: str) -> None:
 
 def test_nothing_else_is_compiled() -> None:
     package = Path(fanotify_fastpath.__file__).parent
-    found = {str(path.relative_to(package.parent)).split(".")[0] + ".py" for path in package.rglob("*.so")}
-    assert found == (set(MODULES) if is_compiled() else set())
+    found = {str(path.relative_to(package.parent)).split(".")[0] for path in package.rglob("*.so")}
+    listed = {module.split(".")[0] for module in MODULES + C_MODULES}
+    assert found == (listed if is_compiled() else set())
+
+
+def test_every_source_in_c_is_listed() -> None:
+    assert {str(path.relative_to(SRC)) for path in SRC.rglob("*.c")} == set(C_MODULES)
 
 
 @pytest.fixture
