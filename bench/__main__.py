@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from bench import row_cpu, row_inside, row_latency, row_notes, row_outside, row_setup
+from bench import row_cpu, row_inside, row_latency, row_notes, row_outside, row_ring, row_setup
 from bench.conditions import conditions
 from bench.listeners import Condition
 from bench.place import place
@@ -26,6 +26,7 @@ ROWS: dict[str, Callable[[Run], list[Table]]] = {
     "trees": row_notes.trees,
     "stopped": row_notes.stopped,
     "names": row_notes.names,
+    "ring": row_ring.ring,
 }
 
 #: load average from which on figures are not to be trusted
