@@ -16,6 +16,8 @@ from fanotify_fastpath.errors import Closed, InvalidArgument, KernelRefused
 from .conftest import Compile
 from .filling import RECORD_MAX_BYTES, Check, Filler, filler, is_sent
 
+pytest.importorskip("fanotify_fastpath._bpf._ring", reason="the reader of rings is not compiled")
+
 MIB = 1 << 20
 CHUNK = 200
 

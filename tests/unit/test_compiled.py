@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fanotify_fastpath
+from fanotify_fastpath._bpf.ring import RingReader
 from fanotify_fastpath._probes.system import is_compiled
 from mounting import is_root_required
 
@@ -59,6 +60,20 @@ def test_nothing_else_is_compiled() -> None:
 
 def test_every_source_in_c_is_listed() -> None:
     assert {str(path.relative_to(SRC)) for path in SRC.rglob("*.c")} == set(C_MODULES)
+
+
+def test_without_its_part_in_c_the_reader_of_rings_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, f"{PACKAGE}._bpf._ring", None)
+    monkeypatch.delattr(f"{PACKAGE}._bpf._ring", raising=False)
+    with pytest.raises(fanotify_fastpath.UnsupportedFeature, match="install a C compiler and Python's headers"):
+        RingReader(0, 4096)
+
+
+@only_compiled
+def test_a_reader_of_rings_compiled_for_other_records_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{PACKAGE}._bpf._ring.EVENT_BYTES", 152)
+    with pytest.raises(fanotify_fastpath.UnsupportedFeature, match="compiled for other records"):
+        RingReader(0, 4096)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What is used of libbpf, as its headers declare it, and what it says while it works."""
 
 import errno
-import functools
 import re
 import threading
 from collections.abc import Iterator
@@ -202,11 +201,18 @@ class Library:
 _ENOTSUPP = 524
 
 
-@functools.cache
+_opening = threading.Lock()
+_opened: list[Library] = []
+
+
 def library() -> Library:
     """
     Open libbpf, once.
 
     :raises UnsupportedFeature: it is not installed
     """
-    return Library()
+    if not _opened:
+        with _opening:  # a second one would take over what is printed, and be forgotten with its function
+            if not _opened:
+                _opened.append(Library())
+    return _opened[0]

@@ -164,7 +164,8 @@ class Object(Closing):
         """
         Read an object file.
 
-        :raises KernelRefused: it cannot be read, or is no BPF object file
+        :raises OSError: it cannot be read
+        :raises KernelRefused: it is no BPF object file
         """
         with open(path, "rb") as file:
             return cls.open_bytes(file.read(), os.path.basename(path).partition(".")[0])

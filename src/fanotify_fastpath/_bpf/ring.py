@@ -45,7 +45,7 @@ class Batch:
     :ivar fixed: n ``struct fp_event`` in a row, ``len(batch)`` times ``LAYOUTS.structs["fp_event"].size`` bytes
     :ivar paths_block: the old path and the path of each record, all in a row
     :ivar starts: n + 1 positions (``"I"``) in ``paths_block``: where those of each record begin, and the last one's end
-    :ivar n_dropped_before: the kernel's count of records without room, as far as earlier batches told
+    :ivar n_dropped_before: the kernel's count of records without room, as far as earlier batches of this reader told
     :ivar n_dropped: the same, as far as this one tells
     """
 
