@@ -147,7 +147,8 @@ def test_places_filled_beforehand_are_not_asked_for() -> None:
         (b"/mnt", b"/a/b\xff\n", b"/mnt/a/b\xff\n"),
         (b"", b"/a/b", b"/a/b"),
         (b"", b"/", b"/"),
-        (b"/mnt", b"", None),
+        (b"/mnt", b"", b"/mnt"),
+        (b"", b"", b"/"),
         (None, b"/a/b", None),
     ],
 )
@@ -158,6 +159,18 @@ def test_paths_begin_where_the_user_sees_the_directory(
     caller.prefix = prefix
     (event,) = caller.decode(record(path, dev=1))
     assert (event.raw_path, event.raw_old_path) == (expected, None)
+
+
+def test_no_path_at_all_is_only_what_is_undecided() -> None:
+    known, unknown = Caller().decode(record(), record(flags=FpFlag.UNDECIDED))
+    assert (known.raw_path, unknown.raw_path) == (b"/mnt", None)
+    (known,) = Caller().decode(record(b"/a", flags=FpFlag.UNDECIDED))
+    assert known.raw_path == b"/mnt/a"
+
+
+def test_only_a_rename_has_an_old_path() -> None:
+    renamed, created = Caller().decode(record(b"/a", b"", mask=Mask.RENAME), record(b"/a", b"/b", mask=Mask.CREATE))
+    assert (renamed.raw_old_path, created.raw_old_path) == (b"/mnt", None)
 
 
 def test_the_same_directory_of_another_mount_or_device_is_another_place() -> None:
@@ -345,14 +358,12 @@ PATHS = st.binary(max_size=12).map(lambda path: path.replace(b"\0", b"/"))
 def test_any_paths_are_joined_as_plain_python_joins_them(given_paths: list[tuple[bytes, bytes, int, bool]]) -> None:
     caller = Caller()
 
-    def joined(path: bytes) -> bytes | None:
-        if not path:
-            return None
+    def joined(path: bytes) -> bytes:
         directory, _, name = path.rpartition(b"/")
         prefix = b"/mnt" + directory
         return prefix + b"/" + name if name else prefix
 
-    records = [record(path, old, dev=dev, mount_id=mount) for path, old, dev, mount in given_paths]
+    records = [record(path, old, mask=Mask.RENAME, dev=dev, mount_id=mount) for path, old, dev, mount in given_paths]
     events = caller.decode(*records)
     assert [(event.raw_path, event.raw_old_path) for event in events] == [
         (joined(path), joined(old)) for path, old, _, _ in given_paths

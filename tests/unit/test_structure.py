@@ -105,7 +105,7 @@ def test_imports_have_no_cycle() -> None:
         if state.get(name):
             return
         assert name not in way, f"cycle: {' -> '.join([*way, name])}"
-        for other in imports_of(name, at_import=True):
+        for other in imports_of(name, at_import=True) & MODULES.keys():  # what is in C imports nothing when it is loaded
             visit(other, [*way, name])
         state[name] = True
 

@@ -112,15 +112,13 @@ static PyObject *joined(PyObject *prefix, struct text name)
 	return made;
 }
 
-/* The path as the user knows it; None when the directory has none there, or there is no path. */
+/* The path as the user knows it; None when the directory has none there. The root directory's is empty in the record. */
 static PyObject *path_of(struct maker *self, struct place *place, const struct fp_event *event, struct text path)
 {
 	const char *slash = path.length ? memrchr(path.bytes, '/', (size_t)path.length) : NULL;
 	const struct text directory = { path.bytes, slash ? slash - path.bytes : 0 };
 	const Py_ssize_t before = directory.length + !!slash;
 
-	if (!path.length)
-		Py_RETURN_NONE;
 	if (!is_at(place, event, directory) && move_to(self, place, event, directory) < 0)
 		return NULL;
 	if (place->prefix == Py_None)
@@ -155,6 +153,7 @@ static PyObject *event_of(struct maker *self, struct place *place, const struct 
 	PyTypeObject *type = (PyTypeObject *)self->objects[TYPE];
 	PyObject *made = type->tp_alloc(type, 0);
 	const uint64_t dev = gnu_dev_makedev(event->dev >> MINOR_BITS, event->dev & ((1u << MINOR_BITS) - 1));
+	const int has_path = path.length || !(event->flags & FP_UNDECIDED);
 
 	if (!made)
 		return NULL;
@@ -167,8 +166,8 @@ static PyObject *event_of(struct maker *self, struct place *place, const struct 
 		}                                                                               \
 		*(PyObject **)((char *)made + self->offsets[slot]) = object;                    \
 	} while (0)
-	SET(PATH, path_of(self, place, event, path));
-	SET(OLD_PATH, path_of(self, place, event, old));
+	SET(PATH, has_path ? path_of(self, place, event, path) : Py_NewRef(Py_None));
+	SET(OLD_PATH, event->mask & RENAME ? path_of(self, place, event, old) : Py_NewRef(Py_None));
 	SET(MASK, mask_of(self, event->mask));
 	SET(PROCESS, process_of(self, event));
 	SET(CROSSING, crossing_of(self, event));

@@ -28,7 +28,7 @@ class Record(NamedTuple):
     """
     One record.
 
-    :ivar path: of the object, from the root of its filesystem; empty when it has none
+    :ivar path: of the object, from the root of its filesystem, whose own path is empty; also empty when it is unknown
     :ivar old_path: for a rename the path before it; else empty
     :ivar fields: all that ``struct fp_event`` has
     """
@@ -78,7 +78,7 @@ class Batch:
         return found
 
     def paths(self) -> list[bytes]:
-        """The path of each record; empty where it has none."""
+        """The path of each record; empty where it is unknown, and of the root of a filesystem."""
         return self._split(is_old=False)
 
     def old_paths(self) -> list[bytes]:
