@@ -310,3 +310,46 @@ def test_without_a_cookie_a_moment_passes_when_the_queue_is_seen_empty() -> None
     sequence.fill()
     assert len(give_out(sequence)) == 1
     assert sequence.has_passed(moment)
+
+
+class LongQueue:
+    """A kernel queue that is never seen empty, of which a read takes one record, and whose records can be counted."""
+
+    def __init__(self, n_records: int) -> None:
+        self.n_made = 0
+        self.queued: list[bytes] = []
+        self.make(n_records)
+
+    def make(self, n_records: int) -> None:
+        for _ in range(n_records):
+            self.queued.append(entry(CREATE, "d", b"%d" % self.n_made, f"x{self.n_made}"))
+            self.n_made += 1
+
+    def read(self) -> tuple[list[bytes], bool]:
+        self.make(2)
+        return [self.queued.pop(0)], False
+
+    def n_queued(self) -> int:
+        return len(self.queued)
+
+
+def test_without_a_cookie_what_is_queued_is_counted() -> None:
+    queue = LongQueue(20)
+    sequence = Sequence(queue.read, None, queue.n_queued)
+    sequence.catch_up()
+    assert 20 <= sequence.n_pending <= 22
+    moment, n_made = sequence.now(), queue.n_made
+    told = give_out(sequence)
+    while not sequence.has_passed(moment):
+        sequence.fill()
+        told += give_out(sequence)
+    assert n_made <= len(told) < 3 * n_made
+
+
+def test_counted_records_that_never_come_keep_no_moment_from_passing() -> None:
+    queue = Queue([entry(CREATE, "d", b"a", "x")], [entry(CREATE, "d", b"b", "y")])
+    sequence = Sequence(queue.read, None, lambda: 9)
+    moment = sequence.now()
+    sequence.catch_up()
+    assert len(give_out(sequence)) == 2
+    assert sequence.has_passed(moment)

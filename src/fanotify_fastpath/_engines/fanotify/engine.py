@@ -122,7 +122,7 @@ class FanotifyEngine:
 
     def _make_judge(self) -> None:
         self._group = self._new_group()
-        self._sequence = Sequence(self._group.read_all, self._group.add_cookie())
+        self._sequence = Sequence(self._group.read_all, self._group.add_cookie(), self._group.n_queued)
         self._discovery = Discovery(self._tree, self._sequence, self.superblocks.get)
         self._judge = Judge(self._group, self._sequence, self._tree, self._discovery, self._interest, self._sender)
         self._sequence.held.directory_at = self._tree.directory_at

@@ -2,13 +2,16 @@
 
 import contextlib
 import errno
+import fcntl
 import os
+import sys
+import termios
 import time
 from typing import Final
 
 from fanotify_fastpath._engines.fanotify.cookie import Cookie
 from fanotify_fastpath._uapi import capabilities, syscalls
-from fanotify_fastpath._uapi.constants import AT_FDCWD, InitFlag, MarkFlag
+from fanotify_fastpath._uapi.constants import AT_FDCWD, METADATA_LEN, InitFlag, MarkFlag
 from fanotify_fastpath.errors import (
     KernelRefused,
     NotPermitted,
@@ -128,6 +131,11 @@ class KernelGroup:
             total += len(buffer)
             size = _READ_BYTES
         return buffers, False
+
+    def n_queued(self) -> int:
+        """Count the records that are queued; the kernel walks all of them for it."""
+        n_bytes = fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4))
+        return int.from_bytes(n_bytes, sys.byteorder) // METADATA_LEN  # it counts no more than that of each
 
     def close(self) -> None:
         """Close the descriptor; the kernel takes all marks away."""

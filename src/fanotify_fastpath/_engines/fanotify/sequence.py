@@ -20,7 +20,7 @@ _CREATE: Final = int(Mask.CREATE)
 _ONDIR: Final = int(Mask.ONDIR)
 _OVERFLOW: Final = int(Mask.Q_OVERFLOW)
 _STRUCTURAL: Final = _RENAME | _DELETE | _CREATE
-#: without a cookie: enough for a queue of any sensible length (4 MiB each), and an end to it while it is being filled
+#: enough for a queue of any sensible length (4 MiB each)
 _CATCH_UP_FILLS: Final = 64
 
 
@@ -29,10 +29,11 @@ class Sequence:
     The records of one group between the kernel's queue and the engine.
 
     *Moments* are numbers that grow. A moment has passed when all that the kernel had queued by then has been given out:
-    the queue was seen empty since, or a cookie has come out of it.
+    the queue was seen empty since, or a cookie has come out of it, or as many records as were in it.
 
     :param read: takes what is queued, up to a limit; returns the bytes of each read, and whether the queue was emptied
-    :param cookie: a record of our own in the queue; without one a moment passes when the queue is seen empty
+    :param cookie: a record of our own in the queue
+    :param n_queued: counts the records in the queue, which takes the kernel longer; for where there is no cookie
     :param max_records: records kept for an engine that is slow; past it, all are given up for one overflow record
     :ivar held: DELETEs whose time has not come
     :ivar renames: what was renamed, and whose place is in doubt at this place of the stream
@@ -43,10 +44,12 @@ class Sequence:
         self,
         read: Callable[[], tuple[list[bytes], bool]],
         cookie: Cookie | None = None,
+        n_queued: Callable[[], int] | None = None,
         max_records: int = 1 << 20,
     ) -> None:
         self._read = read
         self._cookie = cookie
+        self._n_queued = n_queued
         self._max = max_records
         self._pending: deque[Raw] = deque()
         self._structure: dict[bytes, deque[Raw]] = {}
@@ -58,6 +61,7 @@ class Sequence:
         self._moment = 0
         self._passed = 0
         self._cookie_moment = 0  # of the cookie that is in the queue; 0 when none is
+        self._cookie_place = 0  # without one: the number of records after which it would be
         self._ends: deque[tuple[int, int]] = deque()  # numbers of records read, and the moment that passes after them
 
     def fill(self) -> None:
@@ -106,12 +110,21 @@ class Sequence:
         return self._passed
 
     def _drop_cookie(self) -> None:
-        if self._cookie is not None and not self._cookie_moment:
+        if self._cookie_moment:
+            return
+        if self._cookie is not None:
             self._cookie_moment = self._moment
             self._cookie.drop()
+        elif self._n_queued is not None:
+            self._cookie_moment = self._moment
+            self._cookie_place = self._n_read + self._n_queued()
 
     def _take_cookie(self, raws: list[Raw]) -> None:
-        assert self._cookie is not None
+        if self._cookie is None:
+            if self._n_read + len(raws) >= self._cookie_place:
+                self._ends.append((self._cookie_place, self._cookie_moment))
+                self._cookie_moment = 0
+            return
         for n, raw in enumerate(raws):
             if raw.obj == self._cookie.key:
                 self._ends.append((self._n_read + n, self._cookie_moment))
