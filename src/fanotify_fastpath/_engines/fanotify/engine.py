@@ -37,7 +37,7 @@ from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
-#: one turn of deciding takes no longer; the clock is looked at after so many records
+#: one turn of deciding takes no longer, unless reading did; the clock is looked at after so many records
 _DRAIN_MAX_S: Final = 0.02
 _RECORDS_PER_LOOK: Final = 64
 _COURTESY_S: Final = 0.0005
@@ -358,15 +358,22 @@ class FanotifyEngine:
     def _drain(self) -> None:
         self._begin_batch()
         if self._group is not None:
+            begin = time.monotonic() if self._sequence.n_pending else 0.0
             self._sequence.fill()
-            self._drain_sequence()
+            now = time.monotonic()
+            until = now + _DRAIN_MAX_S
+            if begin:
+                # Reading what happened since the last turn may take longer than a turn, where the machine is slow or
+                # others keep it busy. Then as long again is for deciding: else more and more would be read, and less
+                # and less decided.
+                until = max(until, now + (now - begin))
+            self._drain_sequence(until)
             self._tree.bury()
         if self._objects is not None:
             self._objects.drain(self._interest.sets)
 
-    def _drain_sequence(self) -> None:
+    def _drain_sequence(self, until: float) -> None:
         """Decide about what was read; when that takes long, leave the rest for the next time, and let others in."""
-        until = time.monotonic() + _DRAIN_MAX_S
         n = 0
         while True:
             raw = self._sequence.next()
