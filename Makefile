@@ -7,7 +7,7 @@ export FANFP_PURE
 SETUP := $(VENV)/.setup-done$(if $(filter-out 0,$(FANFP_PURE)),-pure)
 # what the compiled modules are made of: they and what they may import
 COMPILED_FROM := $(shell find src -name '*.py' -not -path '*/cli/*' -not -path '*/_probes/*') \
-	$(shell find src -name '*.c' -o -name '_*.h') bpf/include/fp_abi.h
+	$(shell find src -name '*.c' -o -name '_*.h') $(wildcard bpf/*.c bpf/include/*.h)
 
 # As root the tests that need root must run: there, a skip for want of root is a failure.
 export FP_REQUIRE_ROOT ?= $(if $(filter 0,$(shell id -u)),1,)

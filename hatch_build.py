@@ -3,7 +3,8 @@ The build hook: what lies between the kernel's record and its event is compiled,
 
 pyproject.toml lists the modules. An editable install has them beside their sources, a wheel in it. Without a working C
 compiler and Python's headers, or with FANFP_PURE=1 in the environment, nothing is compiled: what is in Python works the
-same, slower, and what is in C is missing, with the engine that needs it.
+same, slower, and what is in C is missing, with the engine that needs it. That one also needs the programs in bpf/,
+which clang compiles for the kernel.
 """
 
 import contextlib
@@ -23,12 +24,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PURE_SWITCH = "FANFP_PURE"
 SRC = "src"
 INCLUDE = "bpf/include"
+#: where the programs for the kernel go, below the package
+OBJECTS = "_bpf/objects"
 #: the modules in C are only for these machines
 IS_64_BIT = sys.maxsize > 1 << 32
 PACKAGE = "fanotify_fastpath"
 COMPILER = "mypy[mypyc]>=2,<3"
 #: no debugging symbols, though Debian's Python asks for them; and calls inside the library go straight
 C_FLAGS = ["-O2", "-g0", "-fvisibility=hidden"]
+#: -g: what is called what, which the kernel and libbpf must know
+BPF_FLAGS = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
 
 
 class CompileHook(BuildHookInterface[BuilderConfig]):
@@ -53,9 +58,15 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
         # removed with this object: a wheel is put together after this method
         self._made = tempfile.TemporaryDirectory()
         directory = Path(self._made.name)
-        for path in compile_modules(source, self.config["modules"], self.config["c-modules"], directory):
+        made = compile_modules(source, self.config["modules"], self.config["c-modules"], directory)
+        try:
+            made += compile_programs(Path(self.root), directory)
+        except (OSError, subprocess.CalledProcessError) as exc:
+            self.app.display_warning(f"{PACKAGE} is made without the kernel engine: clang: {exc}")
+        for path in made:
             inside = path.relative_to(directory)
             if is_editable:
+                (source / inside).parent.mkdir(exist_ok=True)
                 shutil.copy2(path, source / inside)
             else:
                 build_data["force_include"][str(path)] = str(inside)
@@ -88,8 +99,9 @@ def why_pure() -> str | None:
 
 def remove_compiled(source: Path) -> None:
     """Remove what an earlier build left, of this interpreter or another."""
-    for path in source.rglob("*.so"):
-        path.unlink()
+    for pattern in ("*.so", "*.bpf.o"):
+        for path in source.rglob(pattern):
+            path.unlink()
 
 
 def compile_modules(source: Path, modules: list[str], c_modules: list[str], directory: Path) -> list[Path]:
@@ -130,3 +142,25 @@ def compile_modules(source: Path, modules: list[str], c_modules: list[str], dire
         command.ensure_finalized()
         command.run()
     return sorted(directory.rglob("*.so"))
+
+
+def compile_programs(root: Path, directory: Path) -> list[Path]:
+    """
+    Compile the programs for the kernel.
+
+    :param root: of the project
+    :param directory: where the files made lie as they do below the source
+    :return: these files
+    :raises OSError: there is no clang
+    :raises subprocess.CalledProcessError: it does not accept them
+    """
+    machine = {"x86_64": "x86", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    made = []
+    for program in sorted(root.glob("bpf/*.bpf.c")):
+        to = directory / PACKAGE / OBJECTS / program.with_suffix(".o").name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        # under relative names, because the object holds them
+        command = ["clang", *BPF_FLAGS, f"-D__TARGET_ARCH_{machine}", f"-I{INCLUDE}"]
+        subprocess.run([*command, "-c", str(program.relative_to(root)), "-o", str(to)], check=True, cwd=root)
+        made.append(to)
+    return made

@@ -41,8 +41,8 @@ class Event:
     to the same object, by the same process, since the listener last read: the kernel merges them and keeps no order.
 
     :ivar mask: event types (:class:`Mask`)
-    :ivar raw_path: absolute path as bytes; for a rename the new path; None when it is unknown. One that does not begin with
-        a slash lacks its beginning (``is_truncated``)
+    :ivar raw_path: absolute path as bytes; for a rename the new path; None when it is unknown. One
+        that does not begin with a slash lacks its beginning (``is_truncated``)
     :ivar raw_old_path: for a rename the path before it; else None
     :ivar crossing: for a rename ``"in"`` when it entered the watched subtree, ``"out"`` when it left it; else None
     :ivar is_dir: the object is a directory

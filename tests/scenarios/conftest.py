@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from fanotify_fastpath import FastpathError, Group, Mask, Scope, watch
-from fanotify_fastpath.group import EngineName
 from fanotify_fastpath._uapi.mountinfo import read_mounts
+from fanotify_fastpath.group import EngineName
 from mounting import Filesystem
 
 from .support import Ears, Other
-
-
 
 #: FP_PATH_MAX in bpf/include/fp_abi.h, FP_CLIMB_MAX in bpf/include/tables.bpf.h
 _PATH_MAX = 4096

@@ -325,9 +325,8 @@ def test_many_events_in_a_row_take_few_readings(stage: Stage) -> None:
         n_readings += 1
     each_s = (time.monotonic() - begin) / n_made
     stage.other.finish()
-    if n_readings >= n_made / 5 and each_s > 1e-4:
-        pytest.skip(f"this machine makes a file and reports it in {each_s * 1e6:.0f} µs: who waits longer is not hurried")
-    assert n_readings < n_made / 5
+    # who waits longer than that for each event is not hurried
+    assert n_readings < n_made / 5 or each_s > 1e-4
 
 
 def test_what_takes_long_to_read_is_decided_all_the_same(stage: Stage) -> None:

@@ -84,7 +84,9 @@ def test_imports_go_downwards(name: str) -> None:
 
 def test_no_engine_imports_another() -> None:
     shared = {"base", "common"}
-    engines = {p.name for p in (SRC / PACKAGE / "_engines").iterdir() if p.is_dir() and p.name not in ("__pycache__", "common")}
+    engines = {
+        p.name for p in (SRC / PACKAGE / "_engines").iterdir() if p.is_dir() and p.name not in ("__pycache__", "common")
+    }
     for name in MODULES:
         engine = part_of(name, "_engines")
         if engine in engines:
@@ -105,7 +107,9 @@ def test_imports_have_no_cycle() -> None:
         if state.get(name):
             return
         assert name not in way, f"cycle: {' -> '.join([*way, name])}"
-        for other in imports_of(name, at_import=True) & MODULES.keys():  # what is in C imports nothing when it is loaded
+        for other in (
+            imports_of(name, at_import=True) & MODULES.keys()
+        ):  # what is in C imports nothing when it is loaded
             visit(other, [*way, name])
         state[name] = True
 

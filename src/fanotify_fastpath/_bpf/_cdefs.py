@@ -32,7 +32,9 @@ struct bpf_test_run_opts {
 };
 struct bpf_iter_attach_opts { size_t sz; void *link_info; uint32_t link_info_len; uint32_t padding; };
 /* union bpf_iter_link_info: of a map its descriptor, of tasks the thread and the process */
-union bpf_iter_of { struct { uint32_t map_fd; } map; struct { uint32_t tid; uint32_t pid; uint32_t pid_fd; } task; uint64_t room[2]; };
+union bpf_iter_of {
+    struct { uint32_t map_fd; } map; struct { uint32_t tid; uint32_t pid; uint32_t pid_fd; } task; uint64_t room[2];
+};
 struct bpf_map_info {
     uint32_t type; uint32_t id; uint32_t key_size; uint32_t value_size; uint32_t max_entries; uint32_t map_flags;
     char name[16]; uint32_t ifindex; uint32_t btf_vmlinux_value_type_id; uint64_t netns_dev; uint64_t netns_ino;

@@ -217,7 +217,7 @@ class Program:
         Attach an iterator program.
 
         :param over: the map that it goes through, if it is for maps
-        :param tgid: the process that it is about, if it is for tasks; 0: all (Linux 6.1 is the first that takes another)
+        :param tgid: the process that it is about, if it is for tasks; 0: all (else since Linux 6.1)
         :raises KernelRefused: the kernel refuses
         """
         lib = library()

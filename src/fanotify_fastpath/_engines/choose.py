@@ -27,9 +27,7 @@ def make_engine(name: str, *, include_self: bool, submounts: str, max_queued: in
         except (UnsupportedFeature, NotPermitted):
             if name == "kernel":
                 raise
-    return FanotifyEngine(
-        include_self=include_self, follow_submounts=follow, max_queued=max_queued, with_tid=with_tid
-    )
+    return FanotifyEngine(include_self=include_self, follow_submounts=follow, max_queued=max_queued, with_tid=with_tid)
 
 
 def _kernel_engine(include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool) -> Engine:

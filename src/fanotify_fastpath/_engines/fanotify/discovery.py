@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.raw import Place
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
-from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Directory, Tree
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH

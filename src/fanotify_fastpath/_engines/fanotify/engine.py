@@ -15,18 +15,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from fanotify_fastpath._engines.base import Counters
-from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.common.housekeeper import Housekeeper
+from fanotify_fastpath._engines.common.mounts import MountFollower
+from fanotify_fastpath._engines.common.processes import Processes
+from fanotify_fastpath._engines.common.store import Store
+from fanotify_fastpath._engines.common.superblock import Superblock
+from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import STRUCTURE, Interest
 from fanotify_fastpath._engines.fanotify.judge import Judge
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
-from fanotify_fastpath._engines.common.mounts import MountFollower
 from fanotify_fastpath._engines.fanotify.objects import Objects
-from fanotify_fastpath._engines.common.processes import Processes
 from fanotify_fastpath._engines.fanotify.sender import Sender
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
-from fanotify_fastpath._engines.common.store import Store
-from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import Tree
 from fanotify_fastpath._uapi.constants import MarkFlag
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts

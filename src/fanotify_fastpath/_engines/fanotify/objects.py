@@ -8,12 +8,12 @@ of what was marked is the one that was given. Here no renames of directories are
 import contextlib
 from collections.abc import Callable
 
+from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
 from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
-from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.fanotify.tree import NOWHERE, Directory, Tree
 from fanotify_fastpath._uapi import capabilities
 from fanotify_fastpath._uapi.constants import MarkFlag

@@ -6,9 +6,9 @@ from typing import Final
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Candidate
 from fanotify_fastpath._engines.common.processes import Processes
-from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.common.store import Store
 from fanotify_fastpath._engines.common.superblock import Superblock
+from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.tree import Inside
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.events import NOBODY, Crossing, Event, Process

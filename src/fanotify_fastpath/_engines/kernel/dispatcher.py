@@ -1,8 +1,8 @@
 """
 The programs, their tables, and what all groups of this process share of them.
 
-A *slot* is a bit: one root set as one group uses it, or one mark of another scope. The programs find out in which slots an
-object lies by one climb, whatever their number, and tell the groups that own them.
+A *slot* is a bit: one root set as one group uses it, or one mark of another scope. The programs find out in which slots
+an object lies by one climb, whatever their number, and tell the groups that own them.
 """
 
 import errno
@@ -174,7 +174,9 @@ class Dispatcher:
         """
         with self.lock:
             if not self._free_slots:
-                raise KernelRefused(f"the groups of this process have {FpLimit.N_SLOTS} root sets and marks already", 28)
+                raise KernelRefused(
+                    f"the groups of this process have {FpLimit.N_SLOTS} root sets and marks already", 28
+                )
             slot = self._free_slots.pop()
             self._owners[slot] = group
             self._tables.set_slot(slot, 0, group)

@@ -394,7 +394,7 @@ class KernelEngine:
         key = FpKey(event.inode, event.dev, event.generation)
         path = None
         for installed in list(self._plan.sets.values()):
-            for root_key, (kernel_key, is_included) in list(installed.points.items()):
+            for root_key, (kernel_key, _) in list(installed.points.items()):
                 if kernel_key == key:
                     root = installed.roots.points[root_key][0]
                     installed.roots.discard(root_key)
@@ -563,4 +563,3 @@ class KernelEngine:
             self._epoll.close()
             self._store.close()
             self._ring_map.close()
-

@@ -49,8 +49,8 @@ def attach_best() -> Attached:
     """
     if not capabilities.has("CAP_SYS_ADMIN"):
         raise NotPermitted(
-            "the kernel engine needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; without them engine fanotify can watch single "
-            "directories that you may read",
+            "the kernel engine needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; without them engine fanotify can watch "
+            "single directories that you may read",
             errno.EPERM,
         )
     reasons = []

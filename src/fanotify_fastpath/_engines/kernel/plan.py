@@ -75,9 +75,7 @@ class Plan:
             self._install(installed, *points[key])
         for key, (kernel_key, was_included) in installed.points.items():
             if points[key][1] != was_included:
-                self._dispatcher.set_root(
-                    installed.slot, kernel_key, points[key][1], is_file=not points[key][0].is_dir
-                )
+                self._dispatcher.set_root(installed.slot, kernel_key, points[key][1], is_file=not points[key][0].is_dir)
                 installed.points[key] = (kernel_key, points[key][1])
 
     def _install(self, installed: Installed, root: Root, is_included: bool) -> None:

@@ -2,8 +2,8 @@
 The sentinel: a fanotify group that wants to hear nothing, which makes the kernel call ``fsnotify()``.
 
 Where nobody listens, the kernel leaves that call out. A mark that only says what to ignore is enough for it to be made,
-and queues nothing. One more mark, on a directory, keeps that inode until the filesystem is unmounted, and then the kernel
-tells its inodes so: by this the programs hear of it. It does not keep the filesystem from being unmounted.
+and queues nothing. One more mark, on a directory, keeps that inode until the filesystem is unmounted, and then the
+kernel tells its inodes so: by this the programs hear of it. It does not keep the filesystem from being unmounted.
 """
 
 import contextlib
@@ -16,7 +16,14 @@ from fanotify_fastpath.mask import Mask
 
 #: calls that are left out where nobody listens; those about names in a directory are always made
 _LEFT_OUT = int(
-    Mask.ACCESS | Mask.MODIFY | Mask.ATTRIB | Mask.CLOSE | Mask.OPEN | Mask.OPEN_EXEC | Mask.DELETE_SELF | Mask.MOVE_SELF
+    Mask.ACCESS
+    | Mask.MODIFY
+    | Mask.ATTRIB
+    | Mask.CLOSE
+    | Mask.OPEN
+    | Mask.OPEN_EXEC
+    | Mask.DELETE_SELF
+    | Mask.MOVE_SELF
 )
 
 
