@@ -31,6 +31,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
     """
     # The probes are imported on use: most programs never call this.
     from fanotify_fastpath import __version__
+    from fanotify_fastpath._engines.choose import AUTO
     from fanotify_fastpath._probes import fanotify, kernel, paths, system
     from fanotify_fastpath._probes.live import run_canary
 
@@ -47,7 +48,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
         compiled=system.is_compiled(),
         kernel=os.uname().release,
         uid=os.geteuid(),
-        chosen=next((engine.name for engine in engines if engine.available), None),
+        chosen=next((engine.name for engine in engines if engine.available and engine.name == AUTO), None),
         engines=engines,
         capabilities=system.capabilities(),
         limits=system.limits(),

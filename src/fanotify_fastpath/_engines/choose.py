@@ -2,18 +2,21 @@
 
 from fanotify_fastpath._engines.base import Engine
 from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
-from fanotify_fastpath.errors import InvalidArgument, NotPermitted, UnsupportedFeature
+from fanotify_fastpath.errors import InvalidArgument, UnsupportedFeature
 
 #: every name that ``engine=`` takes
 ENGINE_NAMES = ("auto", "kernel", "fanotify")
+#: what ``"auto"`` stands for: the kernel engine is young, and loading its programs takes a second or more
+AUTO = "fanotify"
 
 
 def make_engine(name: str, *, include_self: bool, submounts: str, max_queued: int, with_tid: bool) -> Engine:
     """
     Make the engine for a group.
 
-    :param name: ``"auto"`` takes the best that works here
+    :param name: ``"auto"`` takes :data:`AUTO`
     :raises UnsupportedFeature: the engine of that name is not available here
+    :raises NotPermitted: it needs capabilities that are missing
     :raises InvalidArgument: no engine has that name
     """
     if name not in ENGINE_NAMES:
@@ -21,12 +24,8 @@ def make_engine(name: str, *, include_self: bool, submounts: str, max_queued: in
     if submounts not in ("follow", "skip"):
         raise InvalidArgument(f"submounts is {submounts!r}; it is follow or skip")
     follow = submounts == "follow"
-    if name != "fanotify":
-        try:
-            return _kernel_engine(include_self, follow, max_queued, with_tid)
-        except (UnsupportedFeature, NotPermitted):
-            if name == "kernel":
-                raise
+    if name == "kernel":
+        return _kernel_engine(include_self, follow, max_queued, with_tid)
     return FanotifyEngine(include_self=include_self, follow_submounts=follow, max_queued=max_queued, with_tid=with_tid)
 
 

@@ -1,12 +1,14 @@
-"""Would the kernel engine work here? This version does not include it; what it would need is looked at all the same."""
+"""Does the kernel engine work here? It is tried, and what it needs is looked at."""
 
 import ctypes
 import errno
 import os
 import platform
 
+from fanotify_fastpath._engines.choose import make_engine
 from fanotify_fastpath._probes.report import Check, EngineReport
 from fanotify_fastpath._probes.system import capabilities, read_text
+from fanotify_fastpath.errors import FastpathError
 
 _SECURITYFS = "/sys/kernel/security"
 _BTF = "/sys/kernel/btf/vmlinux"
@@ -19,13 +21,13 @@ _PROGRAM = bytes.fromhex("b7000000000000009500000000000000")
 
 
 def probe() -> EngineReport:
-    """Look at each thing that the engine would need."""
-    return EngineReport(
-        "kernel",
-        False,
-        "this version does not include the kernel engine; engine fanotify serves instead",
-        (_btf(), _lsm(), _lockdown(), _capabilities(), _bpf()),
-    )
+    """Open a group, and look at each thing that the engine needs."""
+    try:
+        make_engine("kernel", include_self=False, submounts="skip", max_queued=1, with_tid=False).close()
+        works, reason = True, "a group can be opened"
+    except FastpathError as exc:
+        works, reason = False, str(exc)
+    return EngineReport("kernel", works, reason, (_btf(), _lsm(), _lockdown(), _capabilities(), _bpf()))
 
 
 def _btf() -> Check:

@@ -38,6 +38,7 @@ from fanotify_fastpath.verdict import VerdictKind
 RING_BYTES: Final = 1 << 22
 _ISDIR: Final = int(Mask.ONDIR)
 _RENAME: Final = int(Mask.RENAME)
+_DELETE: Final = int(Mask.DELETE)
 #: how often the number of missed runs is looked at
 _MISSED_EVERY_S: Final = 0.1
 #: who has been woken so often after so short a wait lets a little time pass before the next one: then one waking serves
@@ -92,6 +93,8 @@ class KernelEngine:
         self._missed_at = time.monotonic()
         self._processes: dict[tuple[int, int, bytes], Process] = {}
         self._sets: dict[int, int] = {}
+        #: what was deleted last, and its path: a root is told as gone right after it
+        self._deleted: tuple[FpKey, bytes | None] = (FpKey(0, 0, 0), None)
         self._is_away = True
         self._is_closed = False
         self._n_readers = 0
@@ -339,6 +342,8 @@ class KernelEngine:
             if verdict.kind is VerdictKind.SKIP_EVENT:
                 self.counters.n_skipped += 1
                 return
+        if event.mask & _DELETE:
+            self._deleted = (FpKey(event.inode, event.dev, event.generation), path)
         self._put(
             Event(
                 Mask(event.mask & ~_ISDIR),
@@ -398,7 +403,7 @@ class KernelEngine:
                 if kernel_key == key:
                     root = installed.roots.points[root_key][0]
                     installed.roots.discard(root_key)
-                    path = (root.path if not record.path else self._path(event.dev, record.path, event.flags)) or path
+                    path = self._deleted[1] if self._deleted[0] == key else root.path
         if path is not None:
             self.tell(Mask.ROOT_GONE, path)
 

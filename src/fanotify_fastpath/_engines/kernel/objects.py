@@ -60,5 +60,5 @@ def attach_best() -> Attached:
         except FileNotFoundError:
             reasons.append(f"{way}: this package was built without it (clang was missing)")
         except FastpathError as exc:
-            reasons.append(f"{way}: {exc}")
+            reasons.append(f"{way}: {str(exc).splitlines()[0]}")
     raise UnsupportedFeature(f"the kernel engine does not work here: {'; '.join(reasons)}; engine fanotify does")
