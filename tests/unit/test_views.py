@@ -11,7 +11,8 @@ from fanotify_fastpath._engines.kernel.tables import SLOTS_BYTES, pack_slots
 from fanotify_fastpath._engines.kernel.views import Views, below, kernel_dev, user_dev
 from fanotify_fastpath._uapi.mountinfo import Mount
 
-DEV = 0x700001
+#: of a device that no machine has
+DEV = 0xFFE << 20 | 0xFFFFE
 
 
 def view(root: bytes, mountpoint: bytes) -> Superblock:

@@ -84,6 +84,9 @@ class Views:
 
         :param inside: empty for the top
         """
+        superblock = self._superblocks.get(dev)
+        if superblock is not None and inside == superblock.mount.root.rstrip(b"/"):
+            return self._given.get(dev, {}).get(inside, superblock.mount.mountpoint)
         directory, slash, name = inside.rpartition(b"/")
         known = self._cache.get((dev, directory))
         if known is None:
