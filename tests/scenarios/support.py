@@ -1,6 +1,7 @@
 """What the scenarios share: the other process, a listener that knows when it has heard everything, and short forms."""
 
 import errno
+import functools
 import os
 import pickle
 import shutil
@@ -15,6 +16,9 @@ import pytest
 
 from fanotify_fastpath import Event, Group, Guard, Mask
 from fanotify_fastpath._closing import Closing
+from fanotify_fastpath._uapi.constants import InitFlag
+from fanotify_fastpath._uapi.responses import encode_response
+from fanotify_fastpath._uapi.syscalls import fanotify_init
 from outcomes import DEADLINE_S, errno_of, wait_until
 
 from . import actions
@@ -154,6 +158,19 @@ def walk(top: Path) -> Iterator[tuple[str, bool]]:
 def refusal(other: Other, function: Callable[..., object], *arguments: object) -> str:
     """Name of the error that another process gets; "ok" if none."""
     return errno_of(other, function, *arguments)
+
+
+@functools.cache
+def denied_with(code: int) -> str:
+    """Name of the error that a denial with this number gives here: its own from Linux 6.14 on, else EPERM."""
+    fd = fanotify_init(InitFlag.CLASS_PRE_CONTENT | InitFlag.CLOEXEC)
+    try:
+        os.write(fd, encode_response(1 << 30, False, errno=code))
+    except OSError as exc:  # nobody waits for that answer (ENOENT), or it is none (EINVAL)
+        return errno.errorcode[code if exc.errno == errno.ENOENT else errno.EPERM]
+    finally:
+        os.close(fd)
+    raise AssertionError("the kernel took an answer to nothing")
 
 
 def timed_read(other: Other, path: Path) -> tuple[str, float]:
