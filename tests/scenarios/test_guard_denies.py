@@ -1,14 +1,19 @@
 """Forbidding: what is refused below a directory, by whatever route it is reached, and nothing beside it."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import fanotify_fastpath as fan
 from conftest import everywhere
 from fanotify_fastpath import Group, Mask, Scope, guard
+from fanotify_fastpath._uapi.constants import AT_FDCWD, AT_HANDLE_CONNECTABLE
+from fanotify_fastpath._uapi.detached_mount import clone_mount
+from fanotify_fastpath._uapi.syscalls import name_to_handle_at
 from mounting import Filesystem, Mounter
 
 from . import actions
@@ -68,7 +73,8 @@ def test_directories_are_refused_only_when_asked_for(top: Path, other: Other) ->
             assert refusal(other, actions.read, top / "out/f") == "ok"
 
 
-ROUTES = ["path", "relative", "symlink", "bind", "file bind", "hard link inside", "own fd", "deleted fd", "dir fd"]
+ROUTES = ["path", "relative", "symlink", "bind", "file bind", "detached mount", "hard link inside"]
+ROUTES += ["file bind of a hard link", "deleted file bind", "own fd", "deleted fd", "dir fd"]
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -82,12 +88,19 @@ def test_every_route_to_a_guarded_file_is_refused(top: Path, other: Other, mount
         target = top / "out/link"
     elif route == "bind":
         target = mounts.bind(top / "in/deep") / "er/f"
-    elif route == "file bind":
+    elif "file bind" in route:
+        if route == "file bind of a hard link":
+            os.link(file, top / "out/link")
         target = mounts.bind(file, program(top / "out/mountpoint"))
+        if route == "deleted file bind":
+            file.unlink()
     elif route == "hard link inside":
         os.link(top / "out/f", top / "in/deep/link")
         target = top / "in/deep/link"
     fd = -1
+    if route == "detached mount":
+        fd = clone_mount(AT_FDCWD, os.fsencode(top / "in/deep"))
+        target = f"/proc/{os.getpid()}/fd/{fd}/er/f"
     if route in ("own fd", "deleted fd", "dir fd"):
         fd = os.open(file.parent if route == "dir fd" else file, os.O_RDONLY)
         target = f"/proc/{os.getpid()}/fd/{fd}" + ("/f" if route == "dir fd" else "")
@@ -100,6 +113,56 @@ def test_every_route_to_a_guarded_file_is_refused(top: Path, other: Other, mount
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+@pytest.mark.parametrize("n_links", [1, 2])
+def test_what_is_mounted_in_another_namespace_is_judged_by_where_it_lies(top: Path, n_links: int) -> None:
+    """The guard cannot see the mount; and the file has a name outside, and one inside."""
+    if n_links > 1:
+        os.link(top / "in/deep/er/f", top / "out/link")
+        os.link(top / "out/deep/f", top / "in/deep/other-link")
+
+    def read_through_mount(source: Path, name: str) -> bool:
+        script = 'mount --bind "$1" "$2"; cat "$2$3" 2>&1'
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh"]
+        done = subprocess.run([*command, source, mountpoint, name], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "Operation not permitted" in done.stdout, done
+        return done.returncode == 0
+
+    (top / "on").mkdir()
+    (top / "on-file").touch()
+    with guard(top / "in", timeout_s=SHORT_S):
+        mountpoint = top / "on"
+        assert not read_through_mount(top / "in/deep", "/er/f")
+        assert read_through_mount(top / "out/deep", "/f")
+        mountpoint = top / "on-file"
+        assert not read_through_mount(top / "in/deep/er/f", "")
+        assert read_through_mount(top / "out/deep/f", "")
+
+
+def names_directories(path: Path) -> bool:
+    """Tell whether the kernel makes file handles that name the directory too (Linux 6.13)."""
+    try:
+        name_to_handle_at(AT_FDCWD, os.fsencode(path), AT_HANDLE_CONNECTABLE)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("on_timeout", "answer"), [("allow", "ok"), ("deny", "EPERM")])
+def test_of_several_names_through_a_mount_that_nobody_sees_one_is_found_or_it_is_undecided(
+    top: Path, other: Other, on_timeout: Literal["allow", "deny"], answer: str
+) -> None:
+    os.link(top / "in/deep/er/f", top / "out/link")
+    is_decided = names_directories(top / "in/deep/er/f")
+    fd = clone_mount(AT_FDCWD, os.fsencode(top / "in/deep"))
+    try:
+        with guard(top / "in", timeout_s=SHORT_S, on_timeout=on_timeout) as guarded:
+            got = refusal(other, actions.read, f"/proc/{os.getpid()}/fd/{fd}/er/f")
+            assert [event.undecided for event in guarded.read(timeout_s=1)] == [not is_decided]
+        assert got == ("EPERM" if is_decided else answer)
+    finally:
+        os.close(fd)
 
 
 def test_a_hard_link_outside_is_free_whatever_its_other_name_is(top: Path, other: Other) -> None:
@@ -130,12 +193,14 @@ def test_a_tree_deeper_than_any_path_is_guarded_and_one_outside_is_not(top: Path
             deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
             os.close(fd)
             fd = deeper
-        os.close(os.open("f", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=fd))
-        fds.append(fd)
+        for file in ("f", "removed"):
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=fd))
+        fds += [fd, os.open("removed", os.O_RDONLY, dir_fd=fd)]
+        os.unlink("removed", dir_fd=fd)
     try:
         with guard(top / "in", timeout_s=SHORT_S):
-            inside, outside = (refusal(other, actions.read, f"/proc/{os.getpid()}/fd/{fd}/f") for fd in fds)
-            assert (inside, outside) == ("EPERM", "ok")
+            names = [f"/proc/{os.getpid()}/fd/{fd}{name}" for fd, name in zip(fds, ["/f", ""] * 2, strict=True)]
+            assert [refusal(other, actions.read, name) for name in names] == ["EPERM", "EPERM", "ok", "ok"]
     finally:
         for fd in fds:
             os.close(fd)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanotify_fastpath._uapi.mountinfo import Mount, parse_mount, read_mounts
+from fanotify_fastpath._uapi.mountinfo import Mount, find_mount, parse_mount, read_mounts
 
 LINE = b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n"
 
@@ -83,6 +83,24 @@ def test_a_name_that_ends_lines_elsewhere_does_not_end_a_line_here(tmp_path: Pat
     file.write_bytes(LINE.replace(b"/mnt2", b"/a\rb\x0bc") + LINE.replace(b"36", b"38"))
     mounts = read_mounts(os.fspath(file))
     assert [mount.mountpoint for mount in mounts.values()] == [b"/a\rb\x0bc", b"/mnt2"]
+
+
+def test_one_mount_is_found_by_its_whole_id(tmp_path: Path) -> None:
+    file = tmp_path / "mountinfo"
+    file.write_bytes(LINE.replace(b"36", b"361") + LINE + b"garbage\n")
+    assert find_mount(36, os.fspath(file)) == parse_mount(LINE)
+    assert find_mount(3, os.fspath(file)) is None
+
+
+def test_of_a_long_list_only_the_beginning_is_searched(tmp_path: Path) -> None:
+    file = tmp_path / "mountinfo"
+    file.write_bytes(LINE.replace(b"36", b"37") * 100 + LINE)
+    assert find_mount(36, os.fspath(file), len(LINE) * 50) is None
+    assert find_mount(36, os.fspath(file)) is not None
+
+
+def test_without_a_list_there_is_no_mount(tmp_path: Path) -> None:
+    assert find_mount(36, os.fspath(tmp_path / "none")) is None
 
 
 def test_the_mounts_of_this_process_are_read() -> None:

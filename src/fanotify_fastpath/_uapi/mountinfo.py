@@ -1,5 +1,6 @@
 """Mounts of this process, as ``/proc/self/mountinfo`` tells them."""
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -87,3 +88,19 @@ def read_mounts(path: str | bytes = "/proc/self/mountinfo") -> dict[int, Mount]:
         # Lines end at newlines only: the kernel does not escape carriage returns in names.
         mounts = [parse_mount(line) for line in file]
     return {mount.mount_id: mount for mount in mounts}
+
+
+def find_mount(mount_id: int, path: str | bytes = "/proc/self/mountinfo", max_bytes: int = 1 << 20) -> Mount | None:
+    """
+    Find one mount, in a mount namespace of which the owner is not trusted to have few.
+
+    :param path: a mountinfo file
+    :param max_bytes: how much of it is read
+    :return: None when it is not there
+    """
+    start = b"%d " % mount_id
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        for line in file.readlines(max_bytes):
+            if line.startswith(start):
+                return parse_mount(line)
+    return None

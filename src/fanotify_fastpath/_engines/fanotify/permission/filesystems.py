@@ -26,6 +26,7 @@ class Filesystem:
     :ivar mount_dev: its device number in mountinfo
     :ivar path: a mountpoint of it, for messages
     :ivar fd: the top directory of the private view
+    :ivar top: path of that directory inside the filesystem
     :ivar mask: event types that its mark asks for now, with flags
     :ivar may_remember: answers depend on nothing that moves unseen
     """
@@ -35,6 +36,7 @@ class Filesystem:
         self.mount_dev = mount.dev
         self.path = mount.mountpoint
         self.fd = fd
+        self.top = mount.root
         self.mask = 0
         self.may_remember = True
 

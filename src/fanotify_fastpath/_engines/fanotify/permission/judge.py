@@ -41,7 +41,7 @@ class Judge:
         types = question.mask & _TYPES
         if filesystem is None or not is_tree:
             return self._decide_object(question, types, status, filesystem)
-        place = locate(question.fd, status, is_dir, filesystem)
+        place = locate(question.fd, status, is_dir, filesystem, question.tgid)
         inside = self._inside(filesystem, place)
         types &= self._terrain.rules.wanted(inside, filesystem.fsid, is_dir)
         subject = Subject(types, status, place.path, question.tgid, inside, is_dir)
@@ -65,7 +65,7 @@ class Judge:
         is_dir = stat.S_ISDIR(status.st_mode)
         path, inside = _path(question.fd), None
         if filesystem is not None:
-            place = locate(question.fd, status, is_dir, filesystem)
+            place = locate(question.fd, status, is_dir, filesystem, question.tgid)
             path, inside = place.path, self._inside(filesystem, place)
         subject = Subject(types, status, path, question.tgid, inside, is_dir)
         return self._terrain.rules.judge(subject), subject

@@ -4,21 +4,23 @@ Where the object of a permission event lies: its directory, by identity, and its
 The path is only a way to the directory. What it leads to counts only if it is the very object that was opened, in
 that directory, through the same mount; so a path that lies (renamed meanwhile, cut, of another mount namespace, a
 file mounted on a file) is noticed. Where it leads nowhere, the kernel is asked for the directory by a file handle
-that names it (Linux 6.13).
+that names it (Linux 6.13), and then the filesystem is looked into by other ways (``inner_paths``).
 """
 
 import contextlib
+import itertools
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fanotify_fastpath._engines.fanotify.permission.filesystems import Filesystem
+from fanotify_fastpath._engines.fanotify.permission.inner_paths import DELETED, Opened, inner_paths
 from fanotify_fastpath._uapi import syscalls
 from fanotify_fastpath._uapi.constants import AT_EMPTY_PATH, AT_FDCWD, AT_HANDLE_CONNECTABLE, AT_SYMLINK_FOLLOW
 
-_DELETED = b" (deleted)"
 _TRIES = 3
+_PATH_MAX = 4096
 _HEADER = struct.Struct("=Ii")
 # File handles that hold the parent too: least bytes, type without the parent, and how to take the parent out. ext4,
 # xfs and others (fs/libfs.c: inode, generation, then those of the parent), xfs with 64-bit inodes
@@ -52,33 +54,51 @@ class Place:
         return None if self.path is None else self.path[self.path.rfind(b"/") + 1 :]
 
 
-def locate(fd: int, status: os.stat_result, is_dir: bool, filesystem: Filesystem) -> Place:
-    """Find out where the object of an event's descriptor lies."""
+def locate(fd: int, status: os.stat_result, is_dir: bool, filesystem: Filesystem, tgid: int) -> Place:
+    """
+    Find out where the object of an event's descriptor lies.
+
+    :param tgid: who opens it
+    """
     handle, mount_id = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)
-    link = b"/proc/self/fd/%d" % fd
     path: bytes | None = None
     for _ in range(_TRIES):
-        try:
-            path = os.readlink(link)
-        except OSError:  # ENAMETOOLONG
+        path = _path_of(fd)
+        if path is None:
             break
         if is_dir:
-            return Place(path.removesuffix(_DELETED) if status.st_nlink == 0 else path, handle, handle)
+            return Place(path.removesuffix(DELETED) if status.st_nlink == 0 else path, handle, handle)
         directory = _directory_of(path, status, mount_id)
         if directory is not None:
             return Place(path, directory, handle)
-        if path.endswith(_DELETED) and os.readlink(link) == path:
-            path = path.removesuffix(_DELETED)
-            return Place(path, _handle_of_directory(os.path.dirname(path), None, mount_id), handle)
+        if path.endswith(DELETED) and _path_of(fd) == path:
+            directory = _directory_of_removed(path.removesuffix(DELETED), mount_id)
+            if directory is not None:
+                return Place(path.removesuffix(DELETED), directory, handle)
     if is_dir:
         return Place(None, handle, handle)
-    directory = _directory_in_handle(fd)
-    if directory is not None:
-        return Place(path, directory, handle)
-    inner = _path_inside(fd, filesystem)
-    if inner is None:
-        return Place(path, None, handle)
-    return Place(path or inner, _handle_of_directory(os.path.dirname(inner), filesystem.fd, None), handle)
+    opened = Opened(fd, status, handle, mount_id, path, tgid)
+    directory = _directory_in_handle(fd) or _directory_inside(opened, filesystem)
+    if path is not None and status.st_nlink == 0:
+        path = path.removesuffix(DELETED)
+    return Place(path, directory, handle)
+
+
+def _directory_inside(opened: Opened, filesystem: Filesystem) -> bytes | None:
+    """Return the handle of the directory that an object is found in, in the filesystem's own tree."""
+    for inner in itertools.chain(_connected_path(opened.fd, filesystem), inner_paths(opened, filesystem)):
+        directory = _directory_below(filesystem.fd, inner, opened.status)
+        if directory is not None and (not inner.endswith(DELETED) or _path_of(opened.fd) == opened.path):
+            return directory
+    return None
+
+
+def _path_of(fd: int) -> bytes | None:
+    """Return the path of an open object; None when it is longer than a path may be."""
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % fd)
+    except OSError:  # ENAMETOOLONG
+        return None
 
 
 def _directory_of(path: bytes, status: os.stat_result, mount_id: int) -> bytes | None:
@@ -99,21 +119,47 @@ def _directory_of(path: bytes, status: os.stat_result, mount_id: int) -> bytes |
         os.close(fd)
 
 
-def _handle_of_directory(path: bytes, top: int | None, mount_id: int | None) -> bytes | None:
-    """Return the handle of a directory: on the mount *mount_id*, or below the descriptor *top*."""
+def _directory_of_removed(path: bytes, mount_id: int) -> bytes | None:
+    """Return the handle of the directory in *path*, if it is on that mount; the name in it is gone."""
     with contextlib.suppress(OSError):
-        fd = (
-            os.open(path or b"/", _DIRECTORY)
-            if top is None
-            else os.open(path.lstrip(b"/") or b".", _DIRECTORY, dir_fd=top)
-        )
+        fd = os.open(os.path.dirname(path), _DIRECTORY)
         try:
             handle, found = syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)
         finally:
             os.close(fd)
-        if mount_id in (None, found):
+        if mount_id == found:
             return handle
     return None
+
+
+def _directory_below(top: int, path: bytes, status: os.stat_result) -> bytes | None:
+    """Return the handle of the directory in *path*, which begins at *top*, if the object is there, or just was."""
+    directory, _, name = path.rpartition(b"/")
+    fd = os.dup(top)
+    try:
+        for part in _parts(directory):
+            below = os.open(part, _DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        is_there = name.endswith(DELETED)
+        with contextlib.suppress(FileNotFoundError):
+            is_there = is_there or os.path.samestat(os.stat(name, dir_fd=fd, follow_symlinks=False), status)
+        return syscalls.name_to_handle_at(fd, b"", AT_EMPTY_PATH)[0] if is_there else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _parts(path: bytes) -> Iterator[bytes]:
+    """Cut a path into relative ones that are short enough to be opened."""
+    rest = path.lstrip(b"/")
+    while len(rest) >= _PATH_MAX:
+        end = rest.rindex(b"/", 0, _PATH_MAX)
+        yield rest[:end]
+        rest = rest[end + 1 :]
+    if rest:
+        yield rest
 
 
 def _connectable(fd: int) -> bytes:
@@ -136,16 +182,13 @@ def _directory_in_handle(fd: int) -> bytes | None:
     return _HEADER.pack(len(alone), alone_type) + alone
 
 
-def _path_inside(fd: int, filesystem: Filesystem) -> bytes | None:
-    """Return the path of an object in the filesystem's own tree, where the kernel can tell it."""
+def _connected_path(fd: int, filesystem: Filesystem) -> Iterator[bytes]:
+    """Yield the path of an object in the filesystem's own tree, where the kernel makes a handle that names both."""
     with contextlib.suppress(OSError):
         inner = syscalls.open_by_handle_at(filesystem.fd, _connectable(fd), os.O_PATH | os.O_CLOEXEC)
         try:
-            path = os.readlink(b"/proc/self/fd/%d" % inner)
-            if path.startswith(b"/") and os.path.samestat(
-                os.stat(path[1:], dir_fd=filesystem.fd, follow_symlinks=False), os.fstat(inner)
-            ):
-                return path
+            path = _path_of(inner)
         finally:
             os.close(inner)
-    return None
+        if path is not None and path.startswith(b"/"):
+            yield path
