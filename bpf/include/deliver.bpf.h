@@ -79,6 +79,9 @@ static __always_inline void hand_to_group(struct handing *handing, __u32 number,
 		return;
 	work->event.mask = types;
 	work->event.n_dropped = group->n_dropped;
+	/* what is compared must be what is used, not a copy of it: Linux 6.1 cannot tell */
+	barrier_var(begin);
+	barrier_var(size);
 	if (begin > FP_PATHS || size > FP_PATHS + sizeof(struct fp_event))
 		return;
 	if (bpf_ringbuf_output(ring, &work->paths[begin], size, 0)) {
