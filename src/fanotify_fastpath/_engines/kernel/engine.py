@@ -10,6 +10,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import FpFlag, FpKey, FpKind
@@ -46,6 +47,7 @@ _MISSED_EVERY_S: Final = 0.1
 _HURRIED_MAX: Final = 16
 _HURRIED_NS: Final = 100_000
 _PAUSE_S: Final = 0.0005
+_COURTESY_S: Final = 0.0005
 
 
 class KernelEngine:
@@ -73,6 +75,7 @@ class KernelEngine:
         self._ring = Ring(self._ring_map.fd, RING_BYTES)
         self._with_tid = with_tid
         self._lock = threading.RLock()
+        self._waiting: set[int] = set()
         self._store = Store(max_queued, self._count_lost)
         self._views = Views()
         self._devs: dict[bytes, int] = {}
@@ -107,7 +110,7 @@ class KernelEngine:
 
     def add_mark(self, mark: Mark) -> None:
         """Begin to deliver events for *mark*."""
-        with self._lock:
+        with self._locked():
             self._check_open()
             self.catch_up()
             for root in [mark.root, *mark.roots.roots]:
@@ -151,7 +154,7 @@ class KernelEngine:
 
     def remove_mark(self, mark: Mark) -> None:
         """Stop delivering events for *mark*."""
-        with self._lock:
+        with self._locked():
             self._check_open()
             if mark in self._marks:
                 self.catch_up()
@@ -163,7 +166,7 @@ class KernelEngine:
 
     def add_root(self, mark: Mark, root: Root) -> None:
         """Add one more root to a mark of scope subtree, from when this returns."""
-        with self._lock:
+        with self._locked():
             self._check_open()
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
@@ -176,7 +179,7 @@ class KernelEngine:
     def catch_up(self) -> None:
         """Something is about to change: ask the handlers as they are now about what has happened so far."""
         if not self._is_closed:
-            with self._lock:
+            with self._locked():
                 self._drain()
                 self._store.signal(is_more_coming=False)
 
@@ -184,7 +187,7 @@ class KernelEngine:
         """Marks, handlers or root sets have changed: the programs are to know."""
         if self._is_closed:
             return
-        with self._lock:
+        with self._locked():
             wanted: dict[RootSet, int] = {}
             for mark in self._marks:
                 if mark.scope is Scope.SUBTREE:
@@ -261,7 +264,7 @@ class KernelEngine:
 
     def inject(self, event: Event) -> None:
         """Put an event that was made elsewhere into the stream."""
-        with self._lock:
+        with self._locked():
             self._put(event)
             if not self._is_closed:
                 self._store.signal(is_more_coming=False)
@@ -275,10 +278,14 @@ class KernelEngine:
     # --- records ---
 
     def _drain(self) -> None:
+        """Take what has happened up to now; more may come for ever."""
         self._processes.clear()
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         while records := take(self._ring):
             for record in records:
                 self._handle(record)
+            if records[-1].event.boot_ns > now_ns:
+                break
         self._count_dropped(self._dispatcher.n_dropped(self._group))
         if time.monotonic() - self._missed_at > _MISSED_EVERY_S:
             self._missed_at = time.monotonic()
@@ -455,6 +462,8 @@ class KernelEngine:
         return events
 
     def _pump(self) -> None:
+        if self._waiting:  # a lock that is released and taken again at once lets nobody in
+            time.sleep(_COURTESY_S)
         with self._lock:
             if not self._is_closed:
                 self._drain()
@@ -512,7 +521,7 @@ class KernelEngine:
 
     def mounts_changed(self) -> None:
         """Something was mounted, unmounted or moved."""
-        with self._lock:
+        with self._locked():
             if not self._is_closed:
                 self._drain()
                 self._views.refresh()
@@ -527,6 +536,20 @@ class KernelEngine:
         """The housekeeper has failed: the next read says so."""
         self._failure = error
         self._store.wake()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Take the lock, also from a reader that is busy without end."""
+        me = threading.get_ident()
+        self._waiting.add(me)
+        try:
+            self._lock.acquire()
+        finally:
+            self._waiting.discard(me)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _signal(self) -> None:
         with self._lock:
@@ -544,7 +567,7 @@ class KernelEngine:
         if os.getpid() != self._pid:
             self._is_closed = True
             return
-        with self._lock:
+        with self._locked():
             if self._is_closed:
                 return
             self._is_closed = True
