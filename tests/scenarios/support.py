@@ -14,9 +14,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from fanotify_fastpath import Event, Group, Guard, Mask
+from fanotify_fastpath import Event, Group, Guard, Mask, UnsupportedFilesystem
 from fanotify_fastpath._closing import Closing
-from fanotify_fastpath._uapi.constants import InitFlag
+from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
+from fanotify_fastpath._engines.fanotify.raw import decode
+from fanotify_fastpath._uapi.constants import InitFlag, MarkFlag
 from fanotify_fastpath._uapi.responses import encode_response
 from fanotify_fastpath._uapi.syscalls import fanotify_init
 from outcomes import DEADLINE_S, errno_of, wait_until
@@ -158,6 +160,21 @@ def walk(top: Path) -> Iterator[tuple[str, bool]]:
 def refusal(other: Other, function: Callable[..., object], *arguments: object) -> str:
     """Name of the error that another process gets; "ok" if none."""
     return errno_of(other, function, *arguments)
+
+
+def tells_what_was_removed(directory: Path) -> bool:
+    """Tell whether a DELETE says which object lost its name: on overlayfs Linux 6.1 does not."""
+    group = KernelGroup()
+    try:
+        group.mark(MarkFlag.INODE, int(Mask.DELETE | Mask.ONDIR), os.fsencode(directory))
+        os.mkdir(directory / "probe")
+        os.rmdir(directory / "probe")
+        (raw,) = decode(group.read_all()[0][0])
+        return raw.obj is not None
+    except UnsupportedFilesystem:  # a btrfs subvolume on older kernels, of which nothing else is wrong
+        return True
+    finally:
+        group.close()
 
 
 @functools.cache

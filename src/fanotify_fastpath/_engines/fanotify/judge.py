@@ -64,6 +64,8 @@ class Judge:
     def judge(self, raw: Raw) -> None:
         """Decide about one record."""
         mask = raw.mask
+        if mask & _DELETE and raw.obj is None:
+            raw.obj = self._object_removed(raw)
         if mask & _OVERFLOW:
             self.overflow(raw.pid or None)
         elif mask & _RENAME and raw.dir is not None and raw.dir2 is not None:
@@ -74,6 +76,23 @@ class Judge:
             self._judge_entry(raw, raw.dir)
         if mask & _DELETE and raw.obj is not None:
             self._removed(raw, raw.obj)
+
+    def _object_removed(self, raw: Raw) -> bytes | None:
+        """
+        Find out what was removed, where the kernel does not tell its identity (overlayfs in Linux 6.1).
+
+        :return: None unless it is a directory of which the place is known, or a root
+        """
+        is_dir = raw.mask & _ONDIR != 0
+        known = self._tree.directory_at(raw.place) if is_dir else None
+        if known is not None or raw.dir is None:
+            return known
+        fsid = raw.dir[:FSID_BYTES]
+        for key, root in self._tree.roots():
+            is_like_it = root.is_dir == is_dir and os.path.basename(root.path) == raw.name
+            if is_like_it and key[:FSID_BYTES] == fsid and self._is_gone(key):
+                return key
+        return None
 
     def _judge_entry(self, raw: Raw, dir_key: bytes) -> None:
         """An event on an entry of a directory, or on the directory itself."""

@@ -202,6 +202,10 @@ class Tree:
                 return point[0]
         return None
 
+    def roots(self) -> list[tuple[bytes, Root]]:
+        """Return the roots of all sets, with their identities."""
+        return [(key, root) for roots in self._sets for key, (root, included) in list(roots.points.items()) if included]
+
     def anchor(self, node: Directory) -> None:
         """
         A root stands here when it becomes one. Its owner's path for it holds as long as it stands there; afterwards its
