@@ -8,9 +8,12 @@ for a process that has ended what was known of it still holds.
 
 import contextlib
 import os
+import threading
 from collections import OrderedDict
+from functools import partial
 from typing import Final
 
+from fanotify_fastpath._engines.common.later import LaterProcess
 from fanotify_fastpath.events import NOBODY, Process
 
 _MAX_OPEN: Final = 256
@@ -57,21 +60,48 @@ class _Known:
 
 
 class Processes:
-    """A bounded table of processes. :meth:`begin` starts a batch; within one, a process is looked at once."""
+    """
+    A bounded table of processes. :meth:`begin` starts a batch; within one, a process is looked at once.
+
+    One that is seen for the first time is looked at at once, for it may end. One that is known is looked at when
+    somebody asks for what may have changed, at the latest when the next batch begins.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._batch: dict[int, Process] = {}
+        self._later: list[LaterProcess] = []
+        # events are looked at by any thread
+        self._lock = threading.Lock()
+        self._max_open = _MAX_OPEN
 
     def begin(self) -> None:
         """What was looked at before may have changed: look again on next use."""
+        self.settle()
         self._batch.clear()
+
+    def settle(self) -> None:
+        """Look at what has not been looked at yet."""
+        if self._later:
+            with self._lock:
+                later, self._later = self._later, []
+            for process in later:
+                process.settle()
 
     def get(self, tgid: int) -> Process:
         """Return what is known of the process, all None when it ended before its first look."""
         process = self._batch.get(tgid)
         if process is None:
-            process = self._batch[tgid] = self._look(tgid) if tgid > 0 else NOBODY
+            if tgid <= 0:
+                process = NOBODY
+            elif tgid in self._known:
+                later = LaterProcess(partial(self._look, tgid, self._known[tgid]))
+                with self._lock:
+                    self._later.append(later)
+                process = later
+            else:
+                process = self._meet(tgid)
+            self._batch[tgid] = process
         return process
 
     def tgid_of(self, tid: int) -> int:
@@ -84,24 +114,28 @@ class Processes:
 
     def close(self) -> None:
         """Close the descriptors."""
-        for known in self._known.values():
-            known.close()
-        self._known.clear()
+        self.settle()
+        with self._lock:
+            self._max_open = 0
+            for known in self._known.values():
+                known.close()
+            self._known.clear()
         self._batch.clear()
 
-    def _look(self, tgid: int) -> Process:
-        known = self._known.get(tgid)
-        if known is None:
-            return self._meet(tgid)
-        try:
-            process = known.look()
-        except OSError:  # it has ended; perhaps another has its id now
-            known.close()
-            del self._known[tgid]
-            process = self._meet(tgid)
-            return known.process if process is NOBODY else process
-        self._known.move_to_end(tgid)
-        return process
+    def _look(self, tgid: int, known: _Known) -> Process:
+        """Look again at a process that was known when the batch began."""
+        with self._lock:
+            if self._known.get(tgid) is known:
+                try:
+                    process = known.look()
+                except OSError:  # it has ended; perhaps another has its id now
+                    known.close()
+                    del self._known[tgid]
+                else:
+                    self._known.move_to_end(tgid)
+                    return process
+        process = self._meet(tgid)
+        return known.process if process is NOBODY else process
 
     def _meet(self, tgid: int) -> Process:
         """See a process for the first time."""
@@ -114,7 +148,11 @@ class Processes:
         except OSError:
             known.close()
             return NOBODY
-        self._known[tgid] = known
-        if len(self._known) > _MAX_OPEN:
-            self._known.popitem(last=False)[1].close()
+        with self._lock:
+            earlier = self._known.pop(tgid, None)
+            self._known[tgid] = known
+            too_many = self._known.popitem(last=False)[1] if len(self._known) > self._max_open else None
+        for unneeded in (earlier, too_many):
+            if unneeded is not None:
+                unneeded.close()
         return process

@@ -300,6 +300,7 @@ class FanotifyEngine:
             while not self._store and not self._is_closed:
                 if self._failure is not None:
                     raise self._failure
+                self._sender.processes.settle()  # while there is nothing better to do
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 if self._n_hurried > _HURRIED_MAX and (left is None or left > _PAUSE_S):
                     time.sleep(_PAUSE_S)
