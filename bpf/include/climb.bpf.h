@@ -25,6 +25,7 @@ static __always_inline void begin_climb(struct climb *climb, const void *at)
 {
 	climb->at = at;
 	climb->has_arrived = false;
+	climb->has_met_object = false;
 	for (int n = 0; n < FP_SLOT_WORDS; n++) {
 		climb->inside.words[n] = 0;
 		climb->open.words[n] = ~0ull;
@@ -59,14 +60,29 @@ static __always_inline bool is_valid(const struct answer *answer, const struct f
 	       answer->superblock_epoch == superblock_epoch && answer->settings_epoch == settings_epoch;
 }
 
+static __always_inline void set_answer(struct answer *answer, const struct fp_key *key, const struct climb *climb)
+{
+	answer->inode = key->inode;
+	answer->dev = key->dev;
+	answer->generation = key->generation;
+	answer->superblock_epoch = climb->superblock_epoch;
+	answer->settings_epoch = climb->settings_epoch;
+	answer->inside = climb->inside;
+}
+
+static __always_inline void add_answer(struct climb *climb, const struct answer *answer)
+{
+	for (int w = 0; w < FP_SLOT_WORDS; w++)
+		climb->inside.words[w] |= climb->open.words[w] & answer->inside.words[w];
+}
+
 static __always_inline bool take_answer(struct climb *climb, const struct fp_key *key)
 {
 	struct answer *answer = answer_of(key);
 
 	if (!answer || !is_valid(answer, key, climb->superblock_epoch, climb->settings_epoch))
 		return false;
-	for (int w = 0; w < FP_SLOT_WORDS; w++)
-		climb->inside.words[w] |= climb->open.words[w] & answer->inside.words[w];
+	add_answer(climb, answer);
 	return true;
 }
 
@@ -136,14 +152,8 @@ __noinline int climb_for_answer(__u32 number, const struct fp_key *key)
 			return 0;
 		if (!(sequence & 1) && sequence == rename_sequence()) {
 			answer = answer_of(key);
-			if (answer) {
-				answer->inode = key->inode;
-				answer->dev = key->dev;
-				answer->generation = key->generation;
-				answer->superblock_epoch = work->climb.superblock_epoch;
-				answer->settings_epoch = work->climb.settings_epoch;
-				answer->inside = work->climb.inside;
-			}
+			if (answer)
+				set_answer(answer, key, &work->climb);
 			break;
 		}
 		work->climb.at = directory;

@@ -100,8 +100,6 @@ static long hand_step(__u32 n, struct handing *handing)
 	__u32 number;
 	struct fp_slot *slot;
 
-	if (!bits)
-		return 1;
 	number = handing->first + lowest_bit(bits);
 	handing->bits = bits & (bits - 1);
 	slot = &tables.slots[number & (FP_N_SLOTS - 1)];
@@ -113,7 +111,7 @@ static long hand_step(__u32 n, struct handing *handing)
 	} else {
 		hand_to_group(handing, slot->group, handing->mask);
 	}
-	return 0;
+	return !handing->bits;
 }
 
 /* Give the record in the workspace to the owners of these slots. */
@@ -153,14 +151,12 @@ static long choose_step(__u32 n, struct choice *choice)
 	struct fp_slot *slot;
 	__u32 wanted;
 
-	if (!bits)
-		return 1;
 	choice->bits = bits & (bits - 1);
 	slot = &tables.slots[(choice->first + lowest_bit(bits)) & (FP_N_SLOTS - 1)];
 	wanted = slot->mask & choice->mask;
 	if ((wanted & ~FS_ISDIR) && (wanted & FS_ISDIR) == (choice->mask & FS_ISDIR))
 		choice->chosen |= bits & -bits;
-	return 0;
+	return !choice->bits;
 }
 
 /* Leave of some slots those whose owners want such events. */
@@ -216,16 +212,18 @@ static __always_inline const void *dentry_of(const struct inode *inode)
 /* put down what is known of the object before its directory is climbed from: its name, and whether it is a root */
 static __always_inline void climb_by_name(struct workspace *work, const void *directory, const void *name)
 {
-	struct fp_root *root = bpf_map_lookup_elem(&roots, &work->incident.key);
-
 	begin_climb(&work->climb, directory);
-	if (root)
-		meet_root(&work->climb, root);
-	if (name) {
-		struct qstr *text = fp_as(qstr, name);
+	if (!name)
+		return;
+	if (work->incident.may_be_root) {
+		struct fp_root *root = bpf_map_lookup_elem(&roots, &work->incident.key);
 
-		put_name(work, fp_get(text, len), fp_get(text, name));
+		if (root) {
+			work->climb.has_met_object = true;
+			meet_root(&work->climb, root);
+		}
 	}
+	put_name(work, fp_get(fp_as(qstr, name), len), fp_get(fp_as(qstr, name), name));
 }
 
 /* Tell one side of what happened: the new one, or what there is; or a rename's old one. */
@@ -237,13 +235,19 @@ __noinline int survey_side(__u32 number, bool is_old)
 		return 0;
 	if (is_old)
 		climb_by_name(work, work->incident.old_directory, work->incident.old_name);
-	else if (work->incident.dentry)
-		begin_climb(&work->climb, work->incident.dentry);
 	else
 		climb_by_name(work, work->incident.directory, work->incident.name);
+	work->climb.directory_end = work->climb.begin;
 	if (!climb_up(number))
 		work->climb.flags |= FP_UNDECIDED | FP_TRUNCATED;
 	return 0;
+}
+
+static __always_inline void begin_survey(struct workspace *work)
+{
+	work->climb.flags = 0;
+	work->climb.begin = FP_PATHS;
+	work->climb.limit = FP_PATHS - FP_PATH_MAX;
 }
 
 static __always_inline void survey(struct workspace *work)
@@ -251,15 +255,9 @@ static __always_inline void survey(struct workspace *work)
 	struct climb *climb = &work->climb;
 	struct fp_event *event = &work->event;
 
-	climb->flags = 0;
-	climb->begin = FP_PATHS;
-	climb->limit = FP_PATHS - FP_PATH_MAX;
-	event->old_path_len = 0;
-	for (int w = 0; w < FP_SLOT_WORDS; w++)
-		event->old_inside.words[w] = 0;
-	if (!work->incident.dentry && !work->incident.directory) {
+	begin_survey(work);
+	if (!work->incident.directory) {
 		event->inside = work->incident.wanted;
-		event->path_len = 0;
 		return;
 	}
 	survey_side(FOR_DISPATCH, false);
@@ -275,7 +273,74 @@ static __always_inline void survey(struct workspace *work)
 	}
 }
 
-/* Look closer at an event that somebody may want, and send it to those who do. */
+/* Tell it by what is known of the directory. Returns false if that is not known, or no longer true. */
+static __always_inline bool survey_by_place(struct workspace *work, const struct place *place, __u32 sequence)
+{
+	struct climb *climb = &work->climb;
+	struct incident *incident = &work->incident;
+	__u32 len = place->path_len;
+	__u32 begin;
+
+	if (place->sequence != sequence || len > FP_PLACE_BYTES ||
+	    !is_valid(&place->answer, &incident->directory_key, incident->superblock_epoch, incident->settings_epoch))
+		return false;
+	begin_survey(work);
+	climb_by_name(work, 0, incident->name);
+	add_answer(climb, &place->answer);
+	begin = climb->begin - len;
+	if (climb->flags || begin > FP_PATHS)
+		return false;
+	bpf_probe_read_kernel(&work->paths[begin], len, place->path);
+	climb->begin = begin;
+	work->event.inside = climb->inside;
+	work->event.path_len = FP_PATHS - begin;
+	return sequence == rename_sequence();
+}
+
+/* Keep what was found out about the directory of an event. */
+static __always_inline void keep_place(struct workspace *work, struct place *place, __u32 sequence)
+{
+	struct climb *climb = &work->climb;
+	__u32 begin = climb->begin;
+	__u32 len = climb->directory_end - begin;
+
+	/* unless the object is a root itself, it lies in what its directory lies in */
+	if (climb->flags || climb->has_met_object || len > FP_PLACE_BYTES || begin > FP_PATHS)
+		return;
+	bpf_probe_read_kernel(place->path, len, &work->paths[begin]);
+	place->path_len = len;
+	place->sequence = sequence;
+	set_answer(&place->answer, &work->incident.directory_key, climb);
+}
+
+/* Look closer at an event that somebody may want: where it was, exactly. */
+__noinline int look_closer(void)
+{
+	struct workspace *work = workspace_of(FOR_DISPATCH);
+	struct place *place = 0;
+	__u32 sequence;
+
+	if (!work)
+		return 0;
+	if (work->incident.directory && !work->incident.old_directory)
+		place = place_of(&work->incident.directory_key);
+	sequence = rename_sequence();
+	if (place && !(sequence & 1) && survey_by_place(work, place, sequence))
+		return 0;
+	for (int n = 0; n < FP_TRIES; n++) {
+		sequence = rename_sequence();
+		survey(work);
+		if (!(sequence & 1) && sequence == rename_sequence()) {
+			if (place)
+				keep_place(work, place, sequence);
+			return 0;
+		}
+	}
+	work->climb.flags |= FP_TORN;
+	return 0;
+}
+
+/* Put together what is told of an event, and send it to those who want it. */
 __noinline int deliver(void)
 {
 	struct workspace *work = workspace_of(FOR_DISPATCH);
@@ -292,16 +357,10 @@ __noinline int deliver(void)
 	work->climb.superblock_epoch = incident->superblock_epoch;
 	work->climb.settings_epoch = incident->settings_epoch;
 	work->climb.may_ask_answers = false;
+	for (int w = 0; w < FP_SLOT_WORDS; w++)
+		work->event.old_inside.words[w] = 0;
 	fill_in(&work->event, incident, FP_EVENT);
-	for (int n = 0; n < FP_TRIES; n++) {
-		__u32 sequence = rename_sequence();
-
-		survey(work);
-		if (!(sequence & 1) && sequence == rename_sequence())
-			break;
-		if (n == FP_TRIES - 1)
-			work->climb.flags |= FP_TORN;
-	}
+	look_closer();
 	work->event.flags = work->climb.flags;
 	if (!(work->climb.flags & FP_UNDECIDED)) {
 		struct fp_superblock *superblock = &tables.superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];

@@ -16,17 +16,17 @@ static __always_inline void add_slots(struct fp_slots *to, const struct fp_slots
 		to->words[w] |= some->words[w];
 }
 
-/* Add those who may want what happens in (or to) a directory. */
-static __always_inline void ask_directory(struct incident *incident, const void *directory, struct fp_counters *counter)
+/* Add those who may want what happens in (or to) a directory, and set its key. */
+static __always_inline void ask_directory(struct incident *incident, const void *directory, struct fp_key *key,
+					  struct fp_counters *counter)
 {
 	struct inode *inode = fp_as(inode, fp_get(fp_as(dentry, directory), d_inode));
 	struct workspace *work;
 	struct answer *answer;
-	struct fp_key key;
 
-	key_of(&key, inode, incident->key.dev);
-	answer = answer_of(&key);
-	if (answer && is_valid(answer, &key, incident->superblock_epoch, incident->settings_epoch)) {
+	key_of(key, inode, incident->key.dev);
+	answer = answer_of(key);
+	if (answer && is_valid(answer, key, incident->superblock_epoch, incident->settings_epoch)) {
 		counter->n_cached++;
 		add_slots(&incident->wanted, &answer->inside);
 		return;
@@ -36,13 +36,13 @@ static __always_inline void ask_directory(struct incident *incident, const void 
 	if (!work)
 		return;
 	work->climb.at = directory;
-	work->climb.dev = key.dev;
+	work->climb.dev = key->dev;
 	work->climb.superblock_epoch = incident->superblock_epoch;
 	work->climb.settings_epoch = incident->settings_epoch;
 	work->climb.may_ask_answers = true;
 	work->climb.begin = 0;
 	work->climb.limit = 0;
-	if (climb_for_answer(FOR_DISPATCH, &key))
+	if (climb_for_answer(FOR_DISPATCH, key))
 		add_slots(&incident->wanted, &work->climb.inside);
 	else
 		add_slots(&incident->wanted, &tables.superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)].subtrees);
@@ -57,20 +57,20 @@ static __always_inline void add_marked(struct incident *incident, const struct f
 }
 
 /* Add those who have marked the object itself, its directory or its mount. */
-static __always_inline void ask_objects(struct incident *incident, const void *directory, __u32 flags, bool is_dir)
+static __always_inline void ask_objects(struct incident *incident, __u32 flags)
 {
 	struct fp_root *root;
 	struct fp_key key;
 
-	if (!incident->dentry || (!is_dir && flags & FP_HAS_FILE_ROOTS)) {
+	if (incident->may_be_root && (incident->name || !incident->directory)) {
 		root = bpf_map_lookup_elem(&roots, &incident->key);
 		if (root)
 			add_slots(&incident->wanted, &root->include);
 	}
 	if (flags & FP_HAS_OBJECT_MARKS) {
 		add_marked(incident, &incident->key);
-		if (directory) {
-			key_of(&key, fp_as(inode, fp_get(fp_as(dentry, directory), d_inode)), incident->key.dev);
+		if (incident->directory) {
+			key = incident->directory_key;
 			key.dev |= FP_ON_CHILD;
 			add_marked(incident, &key);
 		}
@@ -131,12 +131,10 @@ __noinline int tell_ends(void)
 	return tell(&whom, FP_ROOT_GONE);
 }
 
-/* Find out where it happened. Returns the directory whose answer counts, NULL if there is none. */
-static __always_inline const void *locate(struct incident *incident, const void *data, __u32 data_type,
-					  const struct inode *dir, const void *name, const struct inode *inode)
+/* Find out what it happened to, and in which directory. */
+static __always_inline void locate(struct incident *incident, const void *data, __u32 data_type, const struct inode *dir,
+				   const void *name, const struct inode *inode)
 {
-	const void *directory = 0;
-
 	if (data_type == FP_DATA_PATH) {
 		struct path *path = fp_as(path, data);
 		const void *mount = (const void *)fp_get(path, mnt) - bpf_core_field_offset(struct mount, mnt);
@@ -154,17 +152,25 @@ static __always_inline const void *locate(struct incident *incident, const void 
 		struct dentry *dentry = fp_as(dentry, incident->dentry);
 
 		inode = fp_get(dentry, d_inode);
-		directory = incident->mask & FS_ISDIR ? (const void *)dentry : (const void *)fp_get(dentry, d_parent);
+		incident->directory = dentry;
+		if (!(incident->mask & FS_ISDIR)) {
+			const void *parent = fp_get(dentry, d_parent);
+
+			/* what is not connected has no name */
+			if (parent != incident->dentry) {
+				incident->directory = parent;
+				incident->name = incident->dentry + bpf_core_field_offset(struct dentry, d_name);
+			}
+		}
 		if (incident->mask & FS_RENAME && dir) {
 			incident->old_directory = dentry_of(fp_as(inode, dir));
 			incident->old_name = name;
 		}
 	} else if (dir && name) {
-		directory = incident->directory = dentry_of(fp_as(inode, dir));
+		incident->directory = dentry_of(fp_as(inode, dir));
 		incident->name = name;
 	}
 	incident->inode = inode;
-	return directory;
 }
 
 static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_type, const struct inode *dir,
@@ -176,7 +182,7 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 	struct fp_superblock *superblock;
 	struct fp_counters *counter;
 	struct incident incident = {};
-	const void *directory;
+	struct fp_key old_key;
 	__u32 zero = 0;
 	__u32 flags;
 	bool ends;
@@ -197,26 +203,29 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 	incident.wanted = superblock->whole;
 	incident.superblock_epoch = superblock->epoch;
 	incident.settings_epoch = tables.settings.epoch;
-	directory = locate(&incident, data, data_type, dir, name, inode);
+	locate(&incident, data, data_type, dir, name, inode);
 	if (!incident.inode)
 		return;
 	key_of(&incident.key, fp_as(inode, incident.inode), dev);
-	if (directory)
-		ask_directory(&incident, directory, counter);
+	if (incident.directory)
+		ask_directory(&incident, incident.directory, &incident.directory_key, counter);
 	if (incident.old_directory)
-		ask_directory(&incident, incident.old_directory, counter);
+		ask_directory(&incident, incident.old_directory, &old_key, counter);
 	flags = superblock->flags;
-	if (flags || !incident.dentry)
-		ask_objects(&incident, directory, flags, mask & FS_ISDIR);
-	ends = mask & (FS_DELETE | FS_UNMOUNT) || (mask & FS_ATTRIB && !directory);
+	incident.may_be_root = mask & FS_ISDIR || flags & FP_HAS_FILE_ROOTS;
+	if (flags || incident.may_be_root)
+		ask_objects(&incident, flags);
+	ends = mask & (FS_DELETE | FS_UNMOUNT) || (mask & FS_ATTRIB && !incident.directory);
 	if (is_any(&incident.wanted) || ends) {
 		struct workspace *work = workspace_of(FOR_DISPATCH);
 
 		if (!work)
 			return;
 		/* known by its inode only: any of its names will do */
-		if (!directory)
-			incident.dentry = dentry_of(fp_as(inode, incident.inode));
+		if (!incident.directory) {
+			incident.directory = incident.dentry = dentry_of(fp_as(inode, incident.inode));
+			incident.directory_key = incident.key;
+		}
 		work->incident = incident;
 		if (is_any(&incident.wanted))
 			deliver();

@@ -65,6 +65,29 @@ struct {
 	__type(value, struct answer);
 } answers SEC(".maps");
 
+/* the longest path of a directory that is kept */
+#define FP_PLACE_BYTES 192
+/* a power of two */
+#define FP_N_PLACES 1024
+
+/*
+ * Where a directory stands, as it was found when an event there was delivered: what it lies in, and its path. It is exact
+ * for as long as rename_lock's sequence count is the same.
+ */
+struct place {
+	struct answer answer;
+	__u32 sequence;
+	__u32 path_len;
+	char path[FP_PLACE_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FP_N_PLACES);
+	__type(key, __u32);
+	__type(value, struct place);
+} places SEC(".maps");
+
 /* a climb from an object to the top of its filesystem */
 struct climb {
 	const void *at;
@@ -74,6 +97,8 @@ struct climb {
 	/* where the path begins in the workspace, and how far it may go there; both 0 when none is wanted */
 	__u32 begin;
 	__u32 limit;
+	/* where the path of the object's directory ends */
+	__u32 directory_end;
 	__u32 dev;
 	/* as they were before the climb: an answer that is out of date by now dies with them */
 	__u32 superblock_epoch;
@@ -81,13 +106,16 @@ struct climb {
 	/* enum fp_flag */
 	__u32 flags;
 	bool has_arrived;
+	/* the object itself was found to be a root or an exception, not a directory that it lies in */
+	bool has_met_object;
 	bool may_ask_answers;
 };
 
 /* an event, by the arguments of fsnotify() */
 struct incident {
-	/* the object's dentry; or, where there is none, that of the directory in which it has the name */
+	/* the object's dentry, if there is one */
 	const void *dentry;
+	/* the directory in which it has that name; the object itself, without a name, if it is a directory and is told of itself */
 	const void *directory;
 	const void *name;
 	/* a rename's old side */
@@ -97,12 +125,15 @@ struct incident {
 	/* who may want it */
 	struct fp_slots wanted;
 	struct fp_key key;
+	struct fp_key directory_key;
 	/* its place in the table */
 	__u32 superblock;
 	__u32 mask;
 	__u32 mount_id;
 	__u32 superblock_epoch;
 	__u32 settings_epoch;
+	/* the object itself, and not only what it lies in, may be a root */
+	bool may_be_root;
 };
 
 /*
@@ -173,11 +204,23 @@ static __always_inline void key_of(struct fp_key *key, const struct inode *inode
 	key->generation = fp_get(inode, i_generation);
 }
 
+static __always_inline __u32 hash_of(const struct fp_key *key)
+{
+	return key->inode * 0x9e3779b97f4a7c15ull >> 40 ^ key->dev;
+}
+
 static __always_inline struct answer *answer_of(const struct fp_key *key)
 {
-	__u32 place = (key->inode * 0x9e3779b97f4a7c15ull >> 40 ^ key->dev) & (FP_N_ANSWERS - 1);
+	__u32 number = hash_of(key) & (FP_N_ANSWERS - 1);
 
-	return bpf_map_lookup_elem(&answers, &place);
+	return bpf_map_lookup_elem(&answers, &number);
+}
+
+static __always_inline struct place *place_of(const struct fp_key *key)
+{
+	__u32 number = hash_of(key) & (FP_N_PLACES - 1);
+
+	return bpf_map_lookup_elem(&places, &number);
 }
 
 static __always_inline bool is_any(const struct fp_slots *some)
