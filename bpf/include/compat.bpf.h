@@ -20,11 +20,19 @@
 		typeof(pointer) fp_from = (pointer);                                               \
 		BPF_CORE_READ(fp_from, field);                                                     \
 	})
+#define fp_copy16(to, from) bpf_probe_read_kernel(to, 16, from)
 #else
 extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym;
 #define fp_as(type, address)                                                                      \
 	((struct type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(struct type)))
 #define fp_get(pointer, field) ((pointer)->field)
+/* any kernel type of two words will do */
+#define fp_copy16(to, from)                                                                        \
+	({                                                                                         \
+		struct list_head *fp_words = fp_as(list_head, from);                               \
+		((__u64 *)(to))[0] = (__u64)fp_words->next;                                        \
+		((__u64 *)(to))[1] = (__u64)fp_words->prev;                                        \
+	})
 #endif
 
 /*

@@ -93,6 +93,11 @@ static __always_inline void hand_to_group(struct handing *handing, __u32 number,
 		__sync_fetch_and_add(&group->n_undecided, 1);
 }
 
+static __always_inline bool is_single(__u64 bits)
+{
+	return !(bits & (bits - 1));
+}
+
 /* one slot of a word; called by bpf_loop */
 static long hand_step(__u32 n, struct handing *handing)
 {
@@ -131,7 +136,11 @@ __noinline int hand_out(__u32 workspace, const struct fp_slots *whom, __u32 mask
 	for (int w = 0; w < FP_SLOT_WORDS; w++) {
 		handing.bits = whom->words[w];
 		handing.first = w * 64;
-		if (handing.bits)
+		if (!handing.bits)
+			continue;
+		if (is_single(handing.bits))
+			hand_step(0, &handing);
+		else
 			bpf_loop(64, hand_step, &handing, 0);
 	}
 	return 0;
@@ -167,10 +176,13 @@ __noinline int choose(struct fp_slots *some, __u32 mask)
 	for (int w = 0; w < FP_SLOT_WORDS; w++) {
 		struct choice choice = {.bits = some->words[w], .first = w * 64, .mask = mask};
 
-		if (choice.bits) {
+		if (!choice.bits)
+			continue;
+		if (is_single(choice.bits))
+			choose_step(0, &choice);
+		else
 			bpf_loop(64, choose_step, &choice, 0);
-			some->words[w] = choice.chosen;
-		}
+		some->words[w] = choice.chosen;
 	}
 	return is_any(some);
 }
@@ -198,7 +210,8 @@ static __always_inline void fill_in(struct fp_event *event, const struct inciden
 	event->mode = incident->inode ? fp_get(fp_as(inode, incident->inode), i_mode) : 0;
 	event->path_len = 0;
 	event->old_path_len = 0;
-	bpf_get_current_comm(event->comm, sizeof(event->comm));
+	/* padded with zeros, which bpf_get_current_comm() would do once more */
+	fp_copy16(event->comm, (const void *)task + bpf_core_field_offset(struct task_struct, comm));
 }
 
 /* a name of an object, and of a directory the only one; NULL if it has none now */

@@ -135,6 +135,11 @@ __noinline int tell_ends(void)
 static __always_inline void locate(struct incident *incident, const void *data, __u32 data_type, const struct inode *dir,
 				   const void *name, const struct inode *inode)
 {
+	incident->dentry = 0;
+	incident->directory = 0;
+	incident->name = 0;
+	incident->old_directory = 0;
+	incident->mount_id = 0;
 	if (data_type == FP_DATA_PATH) {
 		struct path *path = fp_as(path, data);
 		const void *mount = (const void *)fp_get(path, mnt) - bpf_core_field_offset(struct mount, mnt);
@@ -181,7 +186,8 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 	__u32 place = find_superblock(dev);
 	struct fp_superblock *superblock;
 	struct fp_counters *counter;
-	struct incident incident = {};
+	struct incident *incident;
+	struct workspace *work;
 	struct fp_key old_key;
 	__u32 zero = 0;
 	__u32 flags;
@@ -193,45 +199,40 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 	if (!(superblock->mask & mask & FS_TYPES))
 		return;
 	counter = bpf_map_lookup_elem(&counters, &zero);
-	if (!counter)
+	work = workspace_of(FOR_DISPATCH);
+	if (!counter || !work)
 		return;
+	incident = &work->incident;
 	counter->n_seen++;
 	if ((mask & (FS_RENAME | FS_ISDIR)) == (FS_RENAME | FS_ISDIR))
 		__sync_fetch_and_add(&superblock->epoch, 1);
-	incident.superblock = place;
-	incident.mask = mask & (FS_TYPES | FS_ISDIR);
-	incident.wanted = superblock->whole;
-	incident.superblock_epoch = superblock->epoch;
-	incident.settings_epoch = tables.settings.epoch;
-	locate(&incident, data, data_type, dir, name, inode);
-	if (!incident.inode)
+	incident->superblock = place;
+	incident->mask = mask & (FS_TYPES | FS_ISDIR);
+	incident->wanted = superblock->whole;
+	incident->superblock_epoch = superblock->epoch;
+	incident->settings_epoch = tables.settings.epoch;
+	locate(incident, data, data_type, dir, name, inode);
+	if (!incident->inode)
 		return;
-	key_of(&incident.key, fp_as(inode, incident.inode), dev);
-	if (incident.directory)
-		ask_directory(&incident, incident.directory, &incident.directory_key, counter);
-	if (incident.old_directory)
-		ask_directory(&incident, incident.old_directory, &old_key, counter);
+	key_of(&incident->key, fp_as(inode, incident->inode), dev);
+	if (incident->directory)
+		ask_directory(incident, incident->directory, &incident->directory_key, counter);
+	if (incident->old_directory)
+		ask_directory(incident, incident->old_directory, &old_key, counter);
 	flags = superblock->flags;
-	incident.may_be_root = mask & FS_ISDIR || flags & FP_HAS_FILE_ROOTS;
-	if (flags || incident.may_be_root)
-		ask_objects(&incident, flags);
-	ends = mask & (FS_DELETE | FS_UNMOUNT) || (mask & FS_ATTRIB && !incident.directory);
-	if (is_any(&incident.wanted) || ends) {
-		struct workspace *work = workspace_of(FOR_DISPATCH);
-
-		if (!work)
-			return;
-		/* known by its inode only: any of its names will do */
-		if (!incident.directory) {
-			incident.directory = incident.dentry = dentry_of(fp_as(inode, incident.inode));
-			incident.directory_key = incident.key;
-		}
-		work->incident = incident;
-		if (is_any(&incident.wanted))
-			deliver();
-		if (ends)
-			tell_ends();
+	incident->may_be_root = mask & FS_ISDIR || flags & FP_HAS_FILE_ROOTS;
+	if (flags || incident->may_be_root)
+		ask_objects(incident, flags);
+	ends = mask & (FS_DELETE | FS_UNMOUNT) || (mask & FS_ATTRIB && !incident->directory);
+	/* known by its inode only: any of its names will do */
+	if (!incident->directory) {
+		incident->directory = incident->dentry = dentry_of(fp_as(inode, incident->inode));
+		incident->directory_key = incident->key;
 	}
+	if (is_any(&incident->wanted))
+		deliver();
+	if (ends)
+		tell_ends();
 }
 
 #endif

@@ -47,6 +47,10 @@ enum fsnotify_data_type {
 	FSNOTIFY_EVENT_DENTRY,
 };
 
+struct list_head {
+	struct list_head *next, *prev;
+};
+
 struct hlist_node {
 	struct hlist_node *next;
 };
@@ -134,6 +138,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	const struct cred *cred;
+	char comm[16];
 };
 
 struct seqcount {
