@@ -19,7 +19,8 @@ _QUIET_S = 0.1
 
 
 def _make(engine: str, events: Mask, roots: list[str]) -> Group:
-    group = Group(engine=engine)  # type: ignore[arg-type]
+    # equal events are the workload: on the kernel engine each is told
+    group = Group(engine=engine, merge=engine != "kernel")  # type: ignore[arg-type]
     first, *others = roots
     mark = group.mark(first, events | Mask.ONDIR)
     for root in others:

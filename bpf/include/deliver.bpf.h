@@ -6,12 +6,7 @@
 #define DELIVER_BPF_H
 
 #include "climb.bpf.h"
-
-#define FS_ISDIR 0x40000000
-#define FS_ATTRIB 0x00000004
-#define FS_DELETE 0x00000200
-#define FS_UNMOUNT 0x00002000
-#define FS_RENAME 0x10000000
+#include "merge.bpf.h"
 
 struct handing {
 	struct workspace *work;
@@ -58,7 +53,9 @@ static __always_inline bool passes(const struct fp_group *group, const struct fp
 static __always_inline void hand_to_group(struct handing *handing, __u32 number, __u32 types)
 {
 	struct workspace *work = handing->work;
+	struct sending *sending = 0;
 	struct fp_group *group;
+	__u64 position = 0;
 	void *ring;
 	__u32 size = handing->size;
 	__u32 begin = handing->begin;
@@ -77,6 +74,15 @@ static __always_inline void hand_to_group(struct handing *handing, __u32 number,
 	ring = bpf_map_lookup_elem(&rings, &number);
 	if (!ring)
 		return;
+	if (work->event.kind == FP_EVENT && may_merge(group, types)) {
+		describe(&work->sent, work, group, number, types);
+		sending = sending_of(&work->sent);
+		if (sending && is_waiting(sending, &work->sent, ring)) {
+			__sync_fetch_and_add(&group->n_merged, 1);
+			return;
+		}
+		position = bpf_ringbuf_query(ring, BPF_RB_PROD_POS);
+	}
 	work->event.mask = types;
 	work->event.n_dropped = group->n_dropped;
 	/* what is compared must be what is used, not a copy of it: Linux 6.1 cannot tell */
@@ -87,6 +93,10 @@ static __always_inline void hand_to_group(struct handing *handing, __u32 number,
 	if (bpf_ringbuf_output(ring, &work->paths[begin], size, 0)) {
 		__sync_fetch_and_add(&group->n_dropped, 1);
 		return;
+	}
+	if (sending) {
+		sending->what = work->sent;
+		sending->position = position;
 	}
 	__sync_fetch_and_add(&group->n_sent, 1);
 	if (work->event.flags & FP_UNDECIDED)

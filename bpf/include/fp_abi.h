@@ -127,6 +127,10 @@ struct fp_slot {
 
 enum fp_group_flag {
 	FP_INCLUDE_SELF = 1,
+	/* of events that say the same, one that waits unread is enough */
+	FP_MERGE = 2,
+	/* they do not say the same when they are of two threads */
+	FP_WITH_TID = 4,
 };
 
 struct fp_group {
@@ -134,11 +138,15 @@ struct fp_group {
 	__u64 n_sent;
 	__u64 n_skipped;
 	__u64 n_undecided;
+	__u64 n_merged;
 	/* enum fp_group_flag */
 	__u32 flags;
+	/* how often this place was given to a group */
+	__u32 serial;
 	/* an event is sent only if it lies in each of these slots */
 	__u32 n_filters;
 	__u32 filters[FP_N_FILTERS];
+	__u32 reserved;
 };
 
 struct fp_settings {

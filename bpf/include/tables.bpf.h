@@ -14,6 +14,13 @@
 /* a power of two */
 #define FP_N_ANSWERS 4096
 
+/* include/linux/fsnotify_backend.h; in a mask beside the types, and changes by which programs and tables are kept up to date */
+#define FS_ISDIR 0x40000000
+#define FS_ATTRIB 0x00000004
+#define FS_DELETE 0x00000200
+#define FS_UNMOUNT 0x00002000
+#define FS_RENAME 0x10000000
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -136,6 +143,23 @@ struct incident {
 	bool may_be_root;
 };
 
+/* an event that was sent: everything by which another one may differ from it */
+struct sent {
+	struct fp_key key;
+	struct fp_key directory_key;
+	/* of the name: hash and length */
+	__u64 name;
+	__u32 mask;
+	/* the group's number, and how often that number was given to a group */
+	__u32 group;
+	__u32 serial;
+	__u32 process;
+	__u32 uid;
+	__u32 superblock_epoch;
+	__u32 settings_epoch;
+	__u32 reserved;
+};
+
 /*
  * Where a record is put together. The functions that are verified by themselves (those that are not static) hand it on by
  * its number, because the verifier forgets what it knows of a pointer that is passed to them.
@@ -147,6 +171,7 @@ struct workspace {
 	char beyond[FP_PATHS];
 	struct climb climb;
 	struct incident incident;
+	struct sent sent;
 };
 
 enum { FOR_DISPATCH, FOR_INSPECT, N_WORKSPACES };

@@ -17,8 +17,8 @@ class Process:
     """
     Who did it, as far as it can be had.
 
-    Engine ``fanotify`` looks at a process that it knows from earlier events when one of these is asked for, at the latest
-    before it reads again.
+    Engine ``fanotify`` looks at a process that it knows from earlier events when one of these is asked for, at the
+    latest before it reads again.
 
     :ivar uid: effective user id, or None when the process ended before it was looked at
     :ivar comm: the kernel's name of the process, up to 15 bytes, or None likewise

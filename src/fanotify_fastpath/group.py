@@ -34,6 +34,8 @@ class Group(Closing):
     :param include_self: report this process's own accesses too
     :param max_queued: events kept for a slow user; past it they are counted, and the count is an event in the stream
     :param with_tid: report threads as well as processes
+    :param merge: of accesses and changes that say the same (object, name, types, process) one that waits unread is
+        enough. Without it every one is told; engine ``fanotify`` cannot do without
     :param decide: for permission events that every handler sends: called with the event in a thread of its own, and
         returns a verdict, or True to allow and False to deny. It may use the filesystem that it decides about
     :param timeout_s: seconds after which an undecided permission event is answered anyway
@@ -50,6 +52,7 @@ class Group(Closing):
         include_self: bool = False,
         max_queued: int = DEFAULT_MAX_QUEUED,
         with_tid: bool = False,
+        merge: bool = True,
         decide: Decide | None = None,
         timeout_s: float = 2.0,
         on_timeout: Literal["allow", "deny"] = "allow",
@@ -64,6 +67,7 @@ class Group(Closing):
             submounts=submounts,
             max_queued=int(max_queued),
             with_tid=bool(with_tid),
+            merge=bool(merge),
         )
         self._permission: PermissionEngine | None = None
         self._chain = Chain(self._refresh, self._catch_up)

@@ -22,6 +22,8 @@ class FpGroupFlag(IntEnum):
     """``enum fp_group_flag``."""
 
     INCLUDE_SELF = 1
+    MERGE = 2
+    WITH_TID = 4
 
 
 class FpKind(IntEnum):
@@ -94,9 +96,12 @@ class FpGroup(NamedTuple):
     n_sent: int
     n_skipped: int
     n_undecided: int
+    n_merged: int
     flags: int
+    serial: int
     n_filters: int
     filters: bytes
+    reserved: int
 
 
 class FpInspection(NamedTuple):
@@ -209,15 +214,18 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_group": Layout(
-            size=72,
+            size=88,
             fields={
                 "n_dropped": Field(0, 8, "Q"),
                 "n_sent": Field(8, 8, "Q"),
                 "n_skipped": Field(16, 8, "Q"),
                 "n_undecided": Field(24, 8, "Q"),
-                "flags": Field(32, 4, "I"),
-                "n_filters": Field(36, 4, "I"),
-                "filters": Field(40, 32, "32s"),
+                "n_merged": Field(32, 8, "Q"),
+                "flags": Field(40, 4, "I"),
+                "serial": Field(44, 4, "I"),
+                "n_filters": Field(48, 4, "I"),
+                "filters": Field(52, 32, "32s"),
+                "reserved": Field(84, 4, "I"),
             },
         ),
         "fp_inspection": Layout(
@@ -283,12 +291,12 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_tables": Layout(
-            size=102416,
+            size=106512,
             fields={
                 "settings": Field(0, 16, "16s"),
                 "superblocks": Field(16, 81920, "81920s"),
                 "slots": Field(81936, 2048, "2048s"),
-                "groups": Field(83984, 18432, "18432s"),
+                "groups": Field(83984, 22528, "22528s"),
             },
         ),
     },
@@ -300,6 +308,8 @@ LAYOUTS: Final = Layouts(
         },
         "fp_group_flag": {
             "FP_INCLUDE_SELF": 1,
+            "FP_MERGE": 2,
+            "FP_WITH_TID": 4,
         },
         "fp_kind": {
             "FP_EVENT": 1,

@@ -10,12 +10,14 @@ ENGINE_NAMES = ("auto", "kernel", "fanotify")
 AUTO = "fanotify"
 
 
-def make_engine(name: str, *, include_self: bool, submounts: str, max_queued: int, with_tid: bool) -> Engine:
+def make_engine(
+    name: str, *, include_self: bool, submounts: str, max_queued: int, with_tid: bool, merge: bool
+) -> Engine:
     """
     Make the engine for a group.
 
     :param name: ``"auto"`` takes :data:`AUTO`
-    :raises UnsupportedFeature: the engine of that name is not available here
+    :raises UnsupportedFeature: the engine of that name is not available here, or cannot do without merging
     :raises NotPermitted: it needs capabilities that are missing
     :raises InvalidArgument: no engine has that name
     """
@@ -25,15 +27,21 @@ def make_engine(name: str, *, include_self: bool, submounts: str, max_queued: in
         raise InvalidArgument(f"submounts is {submounts!r}; it is follow or skip")
     follow = submounts == "follow"
     if name == "kernel":
-        return _kernel_engine(include_self, follow, max_queued, with_tid)
+        return _kernel_engine(include_self, follow, max_queued, with_tid, merge)
+    if not merge:
+        raise UnsupportedFeature("merge=False: fanotify merges equal events as it likes; take engine='kernel'")
     return FanotifyEngine(include_self=include_self, follow_submounts=follow, max_queued=max_queued, with_tid=with_tid)
 
 
-def _kernel_engine(include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool) -> Engine:
+def _kernel_engine(include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool, merge: bool) -> Engine:
     try:
         from fanotify_fastpath._engines.kernel.engine import KernelEngine  # what it imports takes time
     except ImportError as exc:
         raise UnsupportedFeature(f"the kernel engine is not part of this installation: {exc}") from None
     return KernelEngine(
-        include_self=include_self, follow_submounts=follow_submounts, max_queued=max_queued, with_tid=with_tid
+        include_self=include_self,
+        follow_submounts=follow_submounts,
+        max_queued=max_queued,
+        with_tid=with_tid,
+        merge=merge,
     )

@@ -23,7 +23,7 @@ _PROGRAM = bytes.fromhex("b7000000000000009500000000000000")
 def probe() -> EngineReport:
     """Open a group, and look at each thing that the engine needs."""
     try:
-        make_engine("kernel", include_self=False, submounts="skip", max_queued=1, with_tid=False).close()
+        make_engine("kernel", include_self=False, submounts="skip", max_queued=1, with_tid=False, merge=True).close()
         works, reason = True, "a group can be opened"
     except FastpathError as exc:
         works, reason = False, str(exc)

@@ -136,6 +136,9 @@ def _add_watch(commands: "argparse._SubParsersAction[Parser]") -> None:
     what.add_argument("--include-self", action="store_true", help="report fanfp's own accesses too")
     what.add_argument("--tid", action="store_true", help="report threads as well as processes")
     what.add_argument(
+        "--no-merge", dest="merge", action="store_false", help="tell equal events every time (engine kernel)"
+    )
+    what.add_argument(
         "--engine",
         choices=("auto", "kernel", "fanotify"),
         default="auto",

@@ -19,7 +19,11 @@ def run(options: argparse.Namespace) -> int:
     mask = parse_events(options.events)
     handlers = [parse_handler(text) for text in options.handler]
     group = Group(
-        engine=options.engine, submounts=options.submounts, include_self=options.include_self, with_tid=options.tid
+        engine=options.engine,
+        submounts=options.submounts,
+        include_self=options.include_self,
+        with_tid=options.tid,
+        merge=options.merge,
     )
     with group:
         # First the handlers, then the marks: nothing slips past a handler at the beginning.

@@ -130,7 +130,7 @@ class Dispatcher:
 
     # --- groups ---
 
-    def open_group(self, ring_bytes: int, *, include_self: bool) -> tuple[int, Map]:
+    def open_group(self, ring_bytes: int, *, include_self: bool, merge: bool, with_tid: bool) -> tuple[int, Map]:
         """
         Begin a group.
 
@@ -142,7 +142,10 @@ class Dispatcher:
                 raise KernelRefused(f"this process has {FpLimit.N_GROUPS} groups; close some", errno.EMFILE)
             ring = Map.create(MapType.RINGBUF, "fanfp_ring", max_entries=ring_bytes)
             number = self._free_groups.pop()
-            self._tables.clear_group(number, FpGroupFlag.INCLUDE_SELF if include_self else 0)
+            flags = (
+                FpGroupFlag.INCLUDE_SELF * include_self | FpGroupFlag.MERGE * merge | FpGroupFlag.WITH_TID * with_tid
+            )
+            self._tables.clear_group(number, flags)
             self._rings.update(_u32(number), _u32(ring.fd))
             return number, ring
 
@@ -159,6 +162,10 @@ class Dispatcher:
     def n_dropped(self, group: int) -> int:
         """How many records have found no room in the group's ring buffer."""
         return self._tables.group_counter(group, "n_dropped")
+
+    def n_merged(self, group: int) -> int:
+        """How many events were left out because an equal one was waiting."""
+        return self._tables.group_counter(group, "n_merged")
 
     def n_skipped(self, group: int) -> int:
         """How many events the group's filters have kept back in the kernel."""

@@ -58,17 +58,22 @@ class KernelEngine:
     :param follow_submounts: what is mounted inside a subtree belongs to it
     :param max_queued: events kept for a slow user before they are counted as lost
     :param with_tid: events carry the thread
+    :param merge: an event that says the same as one that waits unread is left out
     :raises UnsupportedFeature: the programs cannot be loaded or attached here
     """
 
     name = "kernel"
 
-    def __init__(self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False) -> None:
+    def __init__(
+        self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False, merge: bool = True
+    ) -> None:
         self.counters = Counters()
         self.superblocks: dict[bytes, Superblock] = {}
         self._dispatcher = dispatchers.acquire()
         try:
-            self._group, self._ring_map = self._dispatcher.open_group(RING_BYTES, include_self=include_self)
+            self._group, self._ring_map = self._dispatcher.open_group(
+                RING_BYTES, include_self=include_self, merge=merge, with_tid=with_tid
+            )
         except BaseException:
             dispatchers.release()
             raise

@@ -85,8 +85,9 @@ class Tables:
 
     def clear_group(self, number: int, flags: int) -> None:
         """Begin a group."""
-        at = self._group(number, "n_dropped")
-        self._put_bytes(at, bytes(_GROUP.size))
+        serial = self._get(self._group(number, "serial"))
+        self._put_bytes(self._group(number, "n_dropped"), bytes(_GROUP.size))
+        self._put(self._group(number, "serial"), serial + 1 & 0xFFFFFFFF)
         self._put(self._group(number, "flags"), flags)
 
     def set_filters(self, number: int, slots: list[int]) -> None:
@@ -97,7 +98,7 @@ class Tables:
         self._put(self._group(number, "n_filters"), len(slots))
 
     def group_counter(self, number: int, name: str) -> int:
-        """Read one of a group's counters: ``n_dropped``, ``n_sent``, ``n_skipped`` or ``n_undecided``."""
+        """Read one of a group's counters: ``n_dropped``, ``n_sent``, ``n_skipped``, ``n_undecided`` or ``n_merged``."""
         (value,) = _U64.unpack_from(self._memory, self._group(number, name))
         return int(value)
 
