@@ -106,8 +106,9 @@ def _source(work: str) -> Iterator[_Source]:
         find_mask=Mask,
         find_place=lambda dev, mount_id, directory: os.fsencode(work) + directory,
         find_process=lambda tgid, uid, comm: Process(uid, os.fsdecode(comm)),
+        find_dev=lambda dev: os.makedev(dev >> 20, dev & 0xFFFFF),
+        find_crossing=lambda dev, before, after: None,
         make_special=lambda record, n_lost: None,
-        slots=bytes(32),
     )
     with Object.open_file(made) as program_file:
         program_file.load()

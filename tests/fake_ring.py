@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpEvent, FpKind, FpLimit
+from fanotify_fastpath._bpf.ring import Batch
 
 EVENT = struct.Struct(LAYOUTS.structs["fp_event"].format)
 PAGE = mmap.PAGESIZE
@@ -20,6 +21,18 @@ def record(path: bytes = b"", old_path: bytes = b"", n_padding: int = 0, **field
     """The bytes of one record; what is not given is 0."""
     given = {"version": FpLimit.VERSION, "kind": FpKind.EVENT, "path_len": len(path), "old_path_len": len(old_path)}
     return bytes(n_padding) + old_path + path + EVENT.pack(*_NOTHING._replace(**{**given, **fields}))
+
+
+def batch_of(*records: bytes, n_dropped_before: int = 0) -> Batch:
+    """A batch as the ring gives it."""
+    fixed, paths, starts = b"", b"", [0]
+    for one in records:
+        fields = FpEvent._make(EVENT.unpack(one[-EVENT.size :]))
+        fixed += one[-EVENT.size :]
+        paths += one[len(one) - EVENT.size - fields.path_len - fields.old_path_len : -EVENT.size]
+        starts.append(len(paths))
+    n_dropped = max([n_dropped_before, *(FpEvent._make(EVENT.unpack(one[-EVENT.size :])).n_dropped for one in records)])
+    return Batch(fixed, paths, struct.pack(f"={len(starts)}I", *starts), n_dropped_before, n_dropped)
 
 
 class FakeRing:

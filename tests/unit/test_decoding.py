@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fake_ring import EVENT, record
-from fanotify_fastpath._bpf._abi import FpEvent, FpFlag, FpKind
+from fake_ring import batch_of, record
+from fanotify_fastpath._bpf._abi import FpFlag, FpKind
 from fanotify_fastpath._bpf.decoding import Decoder, Remembered, place_key
 from fanotify_fastpath._bpf.ring import Batch, Record
 from fanotify_fastpath.events import Event, Process
@@ -20,26 +20,8 @@ from fanotify_fastpath.mask import Mask
 
 pytest.importorskip("fanotify_fastpath._bpf._events", reason="the part that makes events is not compiled")
 
-#: slot 0, and slot 255
-SLOTS = b"\x01" + bytes(30) + b"\x80"
-INSIDE, INSIDE_LAST, ELSEWHERE, NOWHERE = b"\x01".ljust(32, b"\0"), b"\x80".rjust(32, b"\0"), b"\x02" * 32, bytes(32)
+INSIDE, NOWHERE = b"\x01".ljust(31, b"\0") + b"\x80", bytes(32)
 PROCESS = Process(1000, "worker", "/usr/bin/worker")
-
-
-def batch_of(*records: bytes, n_dropped_before: int = 0) -> Batch:
-    """A batch as the ring gives it."""
-    fixed, paths, starts = b"", b"", [0]
-    for one in records:
-        fields = FpEvent._make(EVENT.unpack(one[-EVENT.size :]))
-        fixed += one[-EVENT.size :]
-        paths += one[len(one) - EVENT.size - fields.path_len - fields.old_path_len : -EVENT.size]
-        starts.append(len(paths))
-    n_dropped = max([n_dropped_before, *(record_dropped(one) for one in records)])
-    return Batch(fixed, paths, struct.pack(f"={len(starts)}I", *starts), n_dropped_before, n_dropped)
-
-
-def record_dropped(one: bytes) -> int:
-    return FpEvent._make(EVENT.unpack(one[-EVENT.size :])).n_dropped
 
 
 class Caller:
@@ -49,15 +31,16 @@ class Caller:
         self.asked: Counter[object] = Counter()
         self.special: list[tuple[Record, int]] = []
         self.prefix: bytes | None = b"/mnt"
-        given: dict[str, Any] = {"slots": SLOTS, **options}
         self.decoder: Decoder[Event] = Decoder(
             Event,
             "kernel",
             find_mask=self.find_mask,
             find_place=self.find_place,
             find_process=self.find_process,
+            find_dev=self.find_dev,
+            find_crossing=self.find_crossing,
             make_special=self.make_special,
-            **given,
+            **options,
         )
 
     def find_mask(self, mask: int) -> Mask:
@@ -71,6 +54,14 @@ class Caller:
     def find_process(self, tgid: int, uid: int, comm: bytes) -> Process:
         self.asked[tgid, uid, comm] += 1
         return PROCESS
+
+    def find_dev(self, dev: int) -> int:
+        self.asked["dev", dev] += 1
+        return os.makedev(dev >> 20, dev & 0xFFFFF)
+
+    def find_crossing(self, dev: int, old_inside: bytes, inside: bytes) -> str | None:
+        self.asked["crossing", dev, old_inside, inside] += 1
+        return None if old_inside == inside else "in" if inside == INSIDE else "out"
 
     def make_special(self, one: Record, n_lost: int) -> Event | None:
         self.special.append((one, n_lost))
@@ -100,7 +91,10 @@ def test_every_attribute_is_what_the_record_says() -> None:
     assert attributes(event) == attributes(expected)
     assert isinstance(event.mask, Mask)
     assert repr(event) == repr(expected)
-    assert set(caller.asked) == {Mask.RENAME, (dev, 21, b"/dir"), (dev, 21, b""), (7, 1000, b"worker")}
+    assert set(caller.asked) == {
+        Mask.RENAME, (dev, 21, b"/dir"), (dev, 21, b""), (7, 1000, b"worker"), ("dev", dev),
+        ("crossing", dev, NOWHERE, INSIDE),
+    }  # fmt: skip
 
 
 def test_what_many_events_share_is_asked_for_once() -> None:
@@ -114,7 +108,7 @@ def test_what_many_events_share_is_asked_for_once() -> None:
         b"/mnt/0/file3",
     ]
     assert set(caller.asked.values()) == {1}
-    assert len(caller.asked) == 3 + 2 + 4
+    assert len(caller.asked) == 3 + 2 + 4 + 1
 
 
 def test_places_and_processes_are_asked_for_anew_after_being_forgotten() -> None:
@@ -164,8 +158,19 @@ def test_paths_begin_where_the_user_sees_the_directory(
 def test_no_path_at_all_is_only_what_is_undecided() -> None:
     known, unknown = Caller().decode(record(), record(flags=FpFlag.UNDECIDED))
     assert (known.raw_path, unknown.raw_path) == (b"/mnt", None)
-    (known,) = Caller().decode(record(b"/a", flags=FpFlag.UNDECIDED))
-    assert known.raw_path == b"/mnt/a"
+    (known,) = Caller().decode(record(b"/a", mask=Mask.RENAME, flags=FpFlag.UNDECIDED))
+    assert (known.raw_path, known.raw_old_path) == (b"/mnt/a", None)
+
+
+def test_a_path_that_lacks_its_beginning_has_no_slash_before_it() -> None:
+    cut = record(b"/ut/off", b"/old", mask=Mask.RENAME, flags=FpFlag.TRUNCATED)
+    none = record(b"/", flags=FpFlag.TRUNCATED | FpFlag.UNDECIDED)
+    caller = Caller()
+    assert [(event.raw_path, event.raw_old_path) for event in caller.decode(cut, none)] == [
+        (b"ut/off", b"old"),
+        (None, None),
+    ]
+    assert not [question for question in caller.asked if question == (0, 0, b"/ut")]
 
 
 def test_only_a_rename_has_an_old_path() -> None:
@@ -181,20 +186,31 @@ def test_the_same_directory_of_another_mount_or_device_is_another_place() -> Non
 
 
 @pytest.mark.parametrize(
-    ("inside", "old_inside", "crossing"),
-    [
-        (INSIDE, NOWHERE, "in"),
-        (INSIDE_LAST, ELSEWHERE, "in"),
-        (NOWHERE, INSIDE, "out"),
-        (ELSEWHERE, INSIDE_LAST, "out"),
-        (INSIDE, INSIDE_LAST, None),
-        (ELSEWHERE, NOWHERE, None),
-    ],
+    ("inside", "old_inside", "crossing"), [(INSIDE, NOWHERE, "in"), (NOWHERE, INSIDE, "out"), (INSIDE, INSIDE, None)]
 )
-def test_a_rename_crosses_the_border_of_the_slots_given(inside: bytes, old_inside: bytes, crossing: str | None) -> None:
-    fields: dict[str, Any] = {"inside": inside, "old_inside": old_inside}
-    renamed, created = Caller().decode(record(mask=Mask.RENAME, **fields), record(mask=Mask.CREATE, **fields))
+def test_what_a_rename_crosses_is_asked_for_once(inside: bytes, old_inside: bytes, crossing: str | None) -> None:
+    caller = Caller()
+    fields: dict[str, Any] = {"inside": inside, "old_inside": old_inside, "dev": 7}
+    renamed, created = caller.decode(record(mask=Mask.RENAME, **fields), record(mask=Mask.CREATE, **fields))
     assert (renamed.crossing, created.crossing) == (crossing, None)
+    caller.decode(record(mask=Mask.RENAME, **fields))
+    assert caller.asked["crossing", 7, old_inside, inside] == 1
+    caller.decoder.forget_borders()
+    caller.decode(record(mask=Mask.RENAME, **fields))
+    assert caller.asked["crossing", 7, old_inside, inside] == 2
+
+
+def test_names_in_a_directory_may_have_paths_of_their_own() -> None:
+    caller = Caller()
+    caller.decoder.places[place_key(0, 0, b"/a")] = (b"/mnt/a", {b"root": b"/link"})
+    caller.decoder.places[place_key(0, 0, b"")] = (b"/mnt", {b"": b"/top"})
+    records = [record(path, b"/a/root", mask=Mask.RENAME) for path in (b"/a/root", b"/a/other", b"", b"/a")]
+    assert [(event.raw_path, event.raw_old_path) for event in caller.decode(*records)] == [
+        (b"/link", b"/link"),
+        (b"/mnt/a/other", b"/link"),
+        (b"/top", b"/link"),
+        (b"/mnt/a", b"/link"),
+    ]
 
 
 def test_flags_of_the_mask_are_no_event_types() -> None:
@@ -232,12 +248,11 @@ def test_losses_become_events_in_their_place() -> None:
     assert [(one.path, n_lost) for one, n_lost in caller.special] == [(b"/1", 3), (b"/4", 1)]
 
 
-def test_records_of_another_kind_and_cut_paths_are_the_callers() -> None:
+def test_records_of_another_kind_are_the_callers() -> None:
     caller = Caller()
     records = [
         record(b"/root", kind=FpKind.ROOT_GONE),
         record(kind=FpKind.UNMOUNT, dev=3),
-        record(b"ut/off", flags=FpFlag.TRUNCATED),
         record(b"/file", n_dropped=2, kind=99),
     ]
     events = caller.decode(*records)
@@ -245,13 +260,12 @@ def test_records_of_another_kind_and_cut_paths_are_the_callers() -> None:
     assert [(one.fields.kind, one.path, n_lost) for one, n_lost in caller.special] == [
         (FpKind.ROOT_GONE, b"/root", 0),
         (FpKind.UNMOUNT, b"", 0),
-        (FpKind.EVENT, b"ut/off", 0),
         (99, b"/file", 2),
         (99, b"/file", 0),
     ]
 
 
-@pytest.mark.parametrize("what", ["find_mask", "find_place", "find_process", "make_special"])
+@pytest.mark.parametrize("what", ["find_mask", "find_place", "find_process", "find_dev", "make_special"])
 def test_what_a_caller_raises_comes_through_and_nothing_is_remembered(what: str) -> None:
     class Failing(Caller):
         is_failing = True
@@ -270,9 +284,10 @@ def test_what_a_caller_raises_comes_through_and_nothing_is_remembered(what: str)
     assert [event.raw_path for event in caller.decode(*records)] == [b"/mnt/a/b", None, b"/mnt/a/c"]
 
 
-def test_a_place_that_is_no_path_is_an_error() -> None:
+@pytest.mark.parametrize("place", ["/text", (), (b"/a",), (b"/a", None), (None, {})])
+def test_a_place_that_is_no_path_is_an_error(place: Any) -> None:
     caller = Caller()
-    caller.decoder.places[place_key(0, 0, b"/a")] = "/text"  # type: ignore[assignment]
+    caller.decoder.places[place_key(0, 0, b"/a")] = place
     with pytest.raises(TypeError, match="bytes or None"):
         caller.decode(record(b"/a/b"))
 
@@ -309,13 +324,8 @@ def test_a_class_with_other_slots_is_refused(kind: type[Any]) -> None:
     with pytest.raises((TypeError, AttributeError)):
         Decoder(
             kind, "kernel", find_mask=caller.find_mask, find_place=caller.find_place, find_process=caller.find_process,
-            make_special=caller.make_special, slots=SLOTS,
+            find_dev=caller.find_dev, find_crossing=caller.find_crossing, make_special=caller.make_special,
         )  # fmt: skip
-
-
-def test_slots_have_one_length() -> None:
-    with pytest.raises(ValueError, match="31 bytes, not 32"):
-        Caller(slots=SLOTS[1:])
 
 
 def test_nothing_is_kept_alive_and_nothing_is_freed_twice() -> None:
@@ -323,7 +333,7 @@ def test_nothing_is_kept_alive_and_nothing_is_freed_twice() -> None:
     records = [record(b"/%d/x" % (n % 7), b"/o", mask=Mask.RENAME, tgid=9, inside=INSIDE) for n in range(50)]
     caller.decode(*records)
     directories = [caller.decoder.places[place_key(0, 0, directory)] for directory in (b"", b"/3")]
-    shared = [PROCESS, Mask.RENAME, *directories, None, True, False, "in", "kernel"]
+    shared = [PROCESS, Mask.RENAME, *directories, None, True, False, sys.intern("in"), "kernel"]
     gc.collect()
     before, n_before = list(map(sys.getrefcount, shared)), sys.getallocatedblocks()
     for _ in range(100):

@@ -10,14 +10,11 @@
 #include "_view.h"
 
 #include <structmember.h>
-#include <sys/sysmacros.h>
 
 /* include/linux/fsnotify_backend.h: FS_ISDIR, FS_EVENT_ON_CHILD, FS_RENAME */
 #define IS_DIR 0x40000000u
 #define ON_CHILD 0x08000000u
 #define RENAME 0x10000000u
-/* include/linux/kdev_t.h: MINORBITS */
-#define MINOR_BITS 20
 
 enum slot { CROSSING, DEV, ENGINE, INODE, DIR, LOST, MASK, PROCESS, OLD_PATH, PATH, TGID, TID, TIME, UNDECIDED, N_SLOTS };
 
@@ -26,13 +23,12 @@ static const char *const slot_names[N_SLOTS] = {
 	"process", "raw_old_path", "raw_path", "tgid", "tid", "time_ns", "undecided",
 };
 
-enum object { TYPE, ENGINE_NAME, MASKS, PLACES, PROCESSES, SPECIAL, IN, OUT, N_OBJECTS };
+enum object { TYPE, ENGINE_NAME, MASKS, PLACES, PROCESSES, DEVICES, CROSSINGS, SPECIAL, N_OBJECTS };
 
 struct maker {
 	PyObject_HEAD
 	PyObject *objects[N_OBJECTS];
 	Py_ssize_t offsets[N_SLOTS];
-	struct fp_slots slots;
 	unsigned int undecided_flags;
 	int with_tid;
 };
@@ -41,7 +37,8 @@ struct maker {
 struct place {
 	uint32_t dev, mount_id;
 	struct text directory;
-	PyObject *prefix; /* NULL: none yet */
+	/* NULL: none yet; None: it has no path; or a tuple: the prefix, and a dictionary of names with paths of their own */
+	PyObject *prefix;
 };
 
 /* What a dictionary of the caller's has; its __missing__ is asked for what it has not. The key is taken over. */
@@ -66,6 +63,12 @@ static PyObject *process_of(struct maker *self, const struct fp_event *event)
 	return remembered(self, PROCESSES, PyBytes_FromStringAndSize((const char *)&id, sizeof(id)));
 }
 
+static int is_with_names(PyObject *prefix)
+{
+	return PyTuple_Check(prefix) && PyTuple_GET_SIZE(prefix) == 2 && PyBytes_Check(PyTuple_GET_ITEM(prefix, 0)) &&
+	       PyDict_Check(PyTuple_GET_ITEM(prefix, 1));
+}
+
 /* Let the place be that of another directory. */
 static int move_to(struct maker *self, struct place *place, const struct fp_event *event, struct text directory)
 {
@@ -81,9 +84,9 @@ static int move_to(struct maker *self, struct place *place, const struct fp_even
 	place->prefix = remembered(self, PLACES, key);
 	if (!place->prefix)
 		return -1;
-	if (place->prefix == Py_None || PyBytes_Check(place->prefix))
+	if (place->prefix == Py_None || PyBytes_Check(place->prefix) || is_with_names(place->prefix))
 		return 0;
-	PyErr_SetString(PyExc_TypeError, "the path of a directory is bytes or None");
+	PyErr_SetString(PyExc_TypeError, "the path of a directory is bytes or None, or bytes with a dictionary of names");
 	return -1;
 }
 
@@ -112,38 +115,55 @@ static PyObject *joined(PyObject *prefix, struct text name)
 	return made;
 }
 
+/* The path of a name that may have one of its own. */
+static PyObject *own_or_joined(PyObject *prefix, struct text name)
+{
+	PyObject *key = PyBytes_FromStringAndSize(name.bytes, name.length), *own;
+
+	if (!key)
+		return NULL;
+	own = PyDict_GetItemWithError(PyTuple_GET_ITEM(prefix, 1), key);
+	Py_DECREF(key);
+	if (own)
+		return Py_NewRef(own);
+	return PyErr_Occurred() ? NULL : joined(PyTuple_GET_ITEM(prefix, 0), name);
+}
+
 /* The path as the user knows it; None when the directory has none there. The root directory's is empty in the record. */
 static PyObject *path_of(struct maker *self, struct place *place, const struct fp_event *event, struct text path)
 {
-	const char *slash = path.length ? memrchr(path.bytes, '/', (size_t)path.length) : NULL;
-	const struct text directory = { path.bytes, slash ? slash - path.bytes : 0 };
-	const Py_ssize_t before = directory.length + !!slash;
+	struct text directory, name;
+	const char *slash;
 
+	/* what lacks its beginning has no slash before it */
+	if (event->flags & FP_TRUNCATED && path.length && *path.bytes == '/')
+		path.bytes++, path.length--;
+	/* no path at all is that of the root directory, unless nothing was found out */
+	if (!path.length && event->flags & (FP_UNDECIDED | FP_TRUNCATED))
+		Py_RETURN_NONE;
+	if (event->flags & FP_TRUNCATED)
+		return PyBytes_FromStringAndSize(path.bytes, path.length);
+	slash = path.length ? memrchr(path.bytes, '/', (size_t)path.length) : NULL;
+	directory = (struct text){ path.bytes, slash ? slash - path.bytes : 0 };
+	name = (struct text){ path.bytes + directory.length + !!slash, path.length - directory.length - !!slash };
 	if (!is_at(place, event, directory) && move_to(self, place, event, directory) < 0)
 		return NULL;
 	if (place->prefix == Py_None)
 		Py_RETURN_NONE;
-	return joined(place->prefix, (struct text){ path.bytes + before, path.length - before });
+	return PyTuple_Check(place->prefix) ? own_or_joined(place->prefix, name) : joined(place->prefix, name);
 }
 
-static int is_inside(const struct maker *self, const struct fp_slots *slots)
-{
-	uint64_t common = 0;
-
-	for (int i = 0; i < FP_SLOT_WORDS; i++)
-		common |= slots->words[i] & self->slots.words[i];
-	return common != 0;
-}
-
+/* Asked for by device, what the object lies in, and what it lay in. */
 static PyObject *crossing_of(struct maker *self, const struct fp_event *event)
 {
-	if (event->mask & RENAME) {
-		const int is_in = is_inside(self, &event->inside), was_in = is_inside(self, &event->old_inside);
+	char key[sizeof(event->dev) + 2 * sizeof(struct fp_slots)];
 
-		if (is_in != was_in)
-			return Py_NewRef(self->objects[is_in ? IN : OUT]);
-	}
-	Py_RETURN_NONE;
+	if (!(event->mask & RENAME))
+		Py_RETURN_NONE;
+	memcpy(key, &event->dev, sizeof(event->dev));
+	memcpy(key + sizeof(event->dev), &event->inside, sizeof(event->inside));
+	memcpy(key + sizeof(event->dev) + sizeof(event->inside), &event->old_inside, sizeof(event->old_inside));
+	return remembered(self, CROSSINGS, PyBytes_FromStringAndSize(key, sizeof(key)));
 }
 
 /* Fill the slots of a new event. What could not be made leaves an exception. */
@@ -152,8 +172,6 @@ static PyObject *event_of(struct maker *self, struct place *place, const struct 
 {
 	PyTypeObject *type = (PyTypeObject *)self->objects[TYPE];
 	PyObject *made = type->tp_alloc(type, 0);
-	const uint64_t dev = gnu_dev_makedev(event->dev >> MINOR_BITS, event->dev & ((1u << MINOR_BITS) - 1));
-	const int has_path = path.length || !(event->flags & FP_UNDECIDED);
 
 	if (!made)
 		return NULL;
@@ -166,12 +184,12 @@ static PyObject *event_of(struct maker *self, struct place *place, const struct 
 		}                                                                               \
 		*(PyObject **)((char *)made + self->offsets[slot]) = object;                    \
 	} while (0)
-	SET(PATH, has_path ? path_of(self, place, event, path) : Py_NewRef(Py_None));
+	SET(PATH, path_of(self, place, event, path));
 	SET(OLD_PATH, event->mask & RENAME ? path_of(self, place, event, old) : Py_NewRef(Py_None));
 	SET(MASK, mask_of(self, event->mask));
 	SET(PROCESS, process_of(self, event));
 	SET(CROSSING, crossing_of(self, event));
-	SET(DEV, PyLong_FromUnsignedLongLong(dev));
+	SET(DEV, remembered(self, DEVICES, PyLong_FromUnsignedLong(event->dev)));
 	SET(INODE, PyLong_FromUnsignedLongLong(event->inode));
 	SET(TIME, PyLong_FromUnsignedLongLong(event->boot_ns));
 	SET(TGID, PyLong_FromUnsignedLong(event->tgid));
@@ -215,7 +233,7 @@ static int make_one(struct maker *self, const struct view *view, Py_ssize_t i, s
 		if (append(list, special_of(self, i, n_lost)) < 0)
 			return -1;
 	}
-	if (event.kind != FP_EVENT || event.flags & FP_TRUNCATED)
+	if (event.kind != FP_EVENT)
 		return append(list, special_of(self, i, 0));
 	return append(list, event_of(self, place, &event, path, old));
 }
@@ -274,32 +292,24 @@ static int find_slots(struct maker *self)
 
 static PyObject *maker_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-	PyObject *given[IN];
+	PyObject *given[N_OBJECTS];
 	struct maker *self;
-	Py_buffer slots;
 	unsigned int flags;
 	int with_tid;
 
-	if (!PyArg_ParseTuple(args, "O!UO!O!O!Oy*Ip:EventMaker", &PyType_Type, &given[TYPE], &given[ENGINE_NAME], &PyDict_Type,
-			      &given[MASKS], &PyDict_Type, &given[PLACES], &PyDict_Type, &given[PROCESSES], &given[SPECIAL],
-			      &slots, &flags, &with_tid))
+	if (!PyArg_ParseTuple(args, "O!UO!O!O!O!O!OIp:EventMaker", &PyType_Type, &given[TYPE], &given[ENGINE_NAME], &PyDict_Type,
+			      &given[MASKS], &PyDict_Type, &given[PLACES], &PyDict_Type, &given[PROCESSES], &PyDict_Type,
+			      &given[DEVICES], &PyDict_Type, &given[CROSSINGS], &given[SPECIAL], &flags, &with_tid))
 		return NULL;
 	self = (struct maker *)type->tp_alloc(type, 0);
-	if (self && slots.len == sizeof(self->slots)) {
-		memcpy(&self->slots, slots.buf, sizeof(self->slots));
-		self->undecided_flags = flags;
-		self->with_tid = with_tid;
-		for (int i = 0; i < IN; i++)
-			self->objects[i] = Py_NewRef(given[i]);
-		self->objects[IN] = PyUnicode_InternFromString("in");
-		self->objects[OUT] = PyUnicode_InternFromString("out");
-		if (!self->objects[IN] || !self->objects[OUT] || find_slots(self) < 0)
-			Py_CLEAR(self);
-	} else if (self) {
-		PyErr_Format(PyExc_ValueError, "the slots are %zd bytes, not %zu", slots.len, sizeof(self->slots));
+	if (!self)
+		return NULL;
+	self->undecided_flags = flags;
+	self->with_tid = with_tid;
+	for (int i = 0; i < N_OBJECTS; i++)
+		self->objects[i] = Py_NewRef(given[i]);
+	if (find_slots(self) < 0)
 		Py_CLEAR(self);
-	}
-	PyBuffer_Release(&slots);
 	return (PyObject *)self;
 }
 

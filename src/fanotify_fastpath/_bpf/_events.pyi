@@ -14,10 +14,11 @@ class EventMaker(Generic[E]):
         event_type: type[E],
         engine: str,
         masks: dict[int, object],
-        places: dict[bytes, bytes | None],
+        places: dict[bytes, bytes | tuple[bytes, dict[bytes, bytes]] | None],
         processes: dict[bytes, object],
+        devices: dict[int, int | None],
+        crossings: dict[bytes, object],
         special: Callable[[int, int], E | None],
-        slots: bytes,
         undecided_flags: int,
         with_tid: bool,
         /,
@@ -25,21 +26,22 @@ class EventMaker(Generic[E]):
         """
         Look at the class.
 
-        Of the three dictionaries, ``__missing__`` is asked for what they have not.
+        Of the five dictionaries, ``__missing__`` is asked for what they have not.
 
         :param event_type: has the ``__slots__`` of :class:`fanotify_fastpath.events.Event`, and no others
         :param engine: of each event
         :param masks: the mask for the kernel's event types, without flags
         :param places: the user's path of a directory, without a slash at its end, for the key of dev and mount_id as in
-            ``struct fp_event`` (``"=II"``) and the path in the filesystem; None: the user cannot see it
+            ``struct fp_event`` (``"=II"``) and the path in the filesystem; None: the user cannot see it; with a
+            dictionary: of names in it whose path is another than the directory's and the name
         :param processes: the process for the key of tgid, uid (``"=II"``) and comm (16 bytes)
-        :param special: what to make of record i, with n_lost records lost before it; n_lost is 0 when it is asked for
-            another reason: the record is no ``FP_EVENT``, or lacks the beginning of its path. None: nothing
-        :param slots: ``struct fp_slots``: those whose border a rename may cross
+        :param devices: the event's device number for the kernel's
+        :param crossings: of a rename, for the key of dev, inside and old_inside as in ``struct fp_event``
+        :param special: what to make of record i, with n_lost records lost before it; n_lost is 0 when it is asked
+            because the record is no ``FP_EVENT``. None: nothing
         :param undecided_flags: of ``enum fp_flag``, that make an event undecided
         :param with_tid: whether events tell the thread
         :raises TypeError: the class has other slots, or an argument is of another type
-        :raises ValueError: *slots* has another length
         """
 
     def make(self, fixed: bytes, paths: bytes, starts: bytes, n_dropped: int, /) -> list[E]:

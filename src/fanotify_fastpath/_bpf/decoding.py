@@ -2,16 +2,19 @@
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from fanotify_fastpath._bpf._abi import FpFlag
+from fanotify_fastpath._bpf._abi import LAYOUTS, FpFlag
 from fanotify_fastpath._bpf.ring import Batch, Record
 
-if TYPE_CHECKING:
-    pass
-
+_DEV: Final = struct.Struct("=I")
 _TWO: Final = struct.Struct("=II")
+_SLOTS_BYTES: Final = LAYOUTS.structs["fp_slots"].size
 _MAX_ENTRIES: Final = 65536
+
+#: what the path of a directory's files begins with for the user; None: it has none; with a dictionary: of names whose
+#: path is another one
+Place = bytes | tuple[bytes, dict[bytes, bytes]] | None
 
 E = TypeVar("E")
 K = TypeVar("K")
@@ -41,8 +44,8 @@ class Decoder(Generic[E]):
     """
     Makes events of the records of one group.
 
-    The three functions are asked once, and again after ``forget_places`` or ``forget_processes``, or when so much was
-    remembered since that it was forgotten.
+    The functions are asked once, and again after the ``forget`` that concerns them, or when so much was remembered
+    since that it was forgotten.
 
     :ivar places: the user's path by :func:`place_key`; may be filled beforehand
     """
@@ -53,10 +56,11 @@ class Decoder(Generic[E]):
         engine: str,
         *,
         find_mask: Callable[[int], object],
-        find_place: Callable[[int, int, bytes], bytes | None],
+        find_place: Callable[[int, int, bytes], Place],
         find_process: Callable[[int, int, bytes], object],
+        find_dev: Callable[[int], int | None],
+        find_crossing: Callable[[int, bytes, bytes], object],
         make_special: Callable[[Record, int], E | None],
-        slots: bytes,
         undecided_flags: int = FpFlag.UNDECIDED,
         with_tid: bool = False,
     ) -> None:
@@ -65,11 +69,13 @@ class Decoder(Generic[E]):
         :param engine: what events give as their engine
         :param find_mask: the event's mask for the kernel's event types, without flags
         :param find_place: the user's path of a directory, without a slash at its end (the root directory: empty), for
-            the kernel's device number, the mount (0: unknown) and the path in the filesystem; None: it has none
+            the kernel's device number, the mount (0: unknown) and the path in the filesystem; see :data:`Place`
         :param find_process: the event's process for tgid, uid and comm
+        :param find_dev: the event's device number for the kernel's
+        :param find_crossing: of a rename, for the kernel's device number and, as ``struct fp_slots``, what the object
+            lay in and what it lies in now
         :param make_special: an event for a record, when some were lost before it (their number; the record itself comes
-            next), or when it is no event of a file or lacks the beginning of its path (0); None: none
-        :param slots: ``struct fp_slots``: those whose border a rename may cross
+            next), or when it is no event of a file (0); None: none
         :param undecided_flags: of :class:`FpFlag`, that make an event undecided
         :param with_tid: whether events tell the thread
         :raises TypeError: the class has other slots
@@ -77,7 +83,7 @@ class Decoder(Generic[E]):
         """
         from fanotify_fastpath._bpf._events import EventMaker
 
-        def find_by_place_key(key: bytes) -> bytes | None:
+        def find_by_place_key(key: bytes) -> Place:
             dev, mount_id = _TWO.unpack_from(key)
             return find_place(dev, mount_id, key[_TWO.size :])
 
@@ -85,7 +91,14 @@ class Decoder(Generic[E]):
             tgid, uid = _TWO.unpack_from(key)
             return find_process(tgid, uid, key[_TWO.size :].rstrip(b"\0"))
 
-        self.places: dict[bytes, bytes | None] = Remembered(find_by_place_key)
+        def find_by_crossing_key(key: bytes) -> object:
+            (dev,) = _DEV.unpack_from(key)
+            middle = _DEV.size + _SLOTS_BYTES
+            return find_crossing(dev, key[middle:], key[_DEV.size : middle])
+
+        self.places: dict[bytes, Place] = Remembered(find_by_place_key)
+        self._devices = Remembered(find_dev)
+        self._crossings = Remembered(find_by_crossing_key)
         self._processes: dict[bytes, object] = Remembered(find_by_process_key)
         self._batch: Batch | None = None
         self._make_special = make_special
@@ -95,8 +108,9 @@ class Decoder(Generic[E]):
             Remembered(find_mask),
             self.places,
             self._processes,
+            self._devices,
+            self._crossings,
             self._special,
-            slots,
             undecided_flags,
             with_tid,
         )
@@ -111,8 +125,13 @@ class Decoder(Generic[E]):
         return self._maker.make(batch.fixed, batch.paths_block, batch.starts, batch.n_dropped_before)
 
     def forget_places(self) -> None:
-        """Ask anew where directories are; for when something is mounted, unmounted or moved."""
+        """Ask anew where directories and devices are; for when something is mounted, unmounted or moved."""
         self.places.clear()
+        self._devices.clear()
+
+    def forget_borders(self) -> None:
+        """Ask anew what crosses a border; for when root sets come and go."""
+        self._crossings.clear()
 
     def forget_processes(self) -> None:
         """Ask anew who processes are; numbers of processes are used again."""

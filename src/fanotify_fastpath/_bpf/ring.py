@@ -85,6 +85,12 @@ class Batch:
         """The path before the rename of each record; empty where it is no rename."""
         return self._split(is_old=True)
 
+    def part(self, first: int, end: int) -> "Batch":
+        """The records from *first* to before *end*, as a batch of its own; it tells of losses as this one does."""
+        fixed = self.fixed[first * _LAYOUT.size : end * _LAYOUT.size]
+        starts = self.starts[4 * first : 4 * (end + 1)]
+        return Batch(fixed, self.paths_block, starts, self.n_dropped_before, self.n_dropped)
+
     def __len__(self) -> int:
         return len(self.fixed) // _LAYOUT.size
 

@@ -39,6 +39,14 @@ class Store:
             self._say_lost()
         self._events.append(event)
 
+    def extend(self, events: list[Event]) -> None:
+        """Store many, as by :meth:`put` for each."""
+        if self._n_lost or len(self._events) + len(events) > self._max:
+            for event in events:
+                self.put(event)
+        else:
+            self._events.extend(events)
+
     def take(self, max_events: int) -> list[Event]:
         """Take up to *max_events*, oldest first."""
         events = self._events

@@ -13,33 +13,31 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from fanotify_fastpath._bpf._abi import FpFlag, FpKey, FpKind
-from fanotify_fastpath._bpf._ring import Ring
+from fanotify_fastpath._bpf._abi import FpKey, FpLimit
+from fanotify_fastpath._bpf.ring import RingReader
 from fanotify_fastpath._engines.base import Counters
-from fanotify_fastpath._engines.common.candidate import Candidate, Inside
+from fanotify_fastpath._engines.common.candidate import Inside
 from fanotify_fastpath._engines.common.housekeeper import Housekeeper
 from fanotify_fastpath._engines.common.mounts import MountFollower
 from fanotify_fastpath._engines.common.store import Store
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.kernel import dispatcher as dispatchers
 from fanotify_fastpath._engines.kernel.plan import Plan
-from fanotify_fastpath._engines.kernel.reading import Record, take
+from fanotify_fastpath._engines.kernel.reading import Reading
 from fanotify_fastpath._engines.kernel.views import Views, kernel_dev
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
 from fanotify_fastpath.builtin.monitor_subtree import MonitorSubtree
-from fanotify_fastpath.chain import Chain
+from fanotify_fastpath.chain import Attachment, Chain
 from fanotify_fastpath.errors import Closed, PathNotFound
-from fanotify_fastpath.events import Crossing, Event, Process
+from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, RootSet
-from fanotify_fastpath.verdict import VerdictKind
 
 #: of each group's ring buffer
 RING_BYTES: Final = 1 << 22
-_ISDIR: Final = int(Mask.ONDIR)
-_RENAME: Final = int(Mask.RENAME)
-_DELETE: Final = int(Mask.DELETE)
+#: records taken at once
+_TAKE_MAX: Final = 4096
 #: how often the number of missed runs is looked at
 _MISSED_EVERY_S: Final = 0.1
 #: who has been woken so often after so short a wait lets a little time pass before the next one: then one waking serves
@@ -77,14 +75,14 @@ class KernelEngine:
         except BaseException:
             dispatchers.release()
             raise
-        self._ring = Ring(self._ring_map.fd, RING_BYTES)
-        self._with_tid = with_tid
+        self._ring = RingReader.of_map(self._ring_map)
         self._lock = threading.RLock()
         self._waiting: set[int] = set()
         self._store = Store(max_queued, self._count_lost)
         self._views = Views()
         self._devs: dict[bytes, int] = {}
-        self._epochs: dict[int, int] = {}
+        self._reading = Reading(self, self._views, self.counters, self.name, with_tid=with_tid)
+        self._is_draining = False
         self._plan = Plan(
             self._dispatcher, self._group, self.superblocks.get, self._views.superblock, self._root_installed
         )
@@ -96,13 +94,10 @@ class KernelEngine:
         self._epoll.register(self._store.fileno(), select.EPOLLIN)
         self._epoll.register(self._ring_map.fd, select.EPOLLIN)
         self._housekeeper: Housekeeper | None = None
-        self._n_dropped = 0
         self._n_missed = self._dispatcher.n_missed
         self._missed_at = time.monotonic()
-        self._processes: dict[tuple[int, int, bytes], Process] = {}
         self._sets: dict[int, int] = {}
-        #: what was deleted last, and its path: a root is told as gone right after it
-        self._deleted: tuple[FpKey, bytes | None] = (FpKey(0, 0, 0), None)
+        self._handler_sets: list[int] = []
         self._is_away = True
         self._is_closed = False
         self._n_readers = 0
@@ -204,15 +199,14 @@ class KernelEngine:
                         with contextlib.suppress(OSError):
                             self.watch_filesystem(root, 0)
                     wanted.setdefault(roots, 0)
+            self._handler_sets = [roots.set_id for a in attachments for roots in a.handler.root_sets()]
+            filters = _filters(attachments)
+            # a slot that goes away must hold no event back, and one that comes holds its roots before it counts
+            self._dispatcher.set_filters(self._group, [self._sets[n] for n in filters.values() if n in self._sets])
             self._plan.update(wanted)
             self._sets = {set_id: installed.slot for set_id, installed in self._plan.sets.items()}
-            filters = []
-            for attachment in attachments:
-                handler = attachment.handler
-                if type(handler) is not MonitorSubtree or handler.block:
-                    break
-                filters.append(self._sets[handler.roots.set_id])
-            self._dispatcher.set_filters(self._group, filters)
+            self._dispatcher.set_filters(self._group, [self._sets[set_id] for set_id in filters.values()])
+            self._reading.use(self._chain, filters, self._sets)
 
     def watch_filesystem(self, root: Root, mask: int) -> None:
         """See to it that the filesystem of *root* is known."""
@@ -224,9 +218,11 @@ class KernelEngine:
             self.superblocks[fsid] = superblock = Superblock(root, mount)
             self._devs[fsid] = kernel_dev(mount.dev)
             self._views.add(self._devs[fsid], superblock)
+            self._reading.forget_places()
 
     def _root_installed(self, root: Root, key: FpKey, path: bytes) -> None:
         self._views.give(key.dev, path, root.path)
+        self._reading.forget_places()
 
     # --- mounts ---
 
@@ -239,6 +235,7 @@ class KernelEngine:
         self.superblocks.pop(superblock.fsid)
         self._dispatcher.lose_filesystem(dev)
         self._views.drop(dev)
+        self._reading.forget_places()
         self.tell(Mask.UNMOUNT, superblock.mount.mountpoint)
         for mark in list(self._marks):
             for root in mark.roots.roots:
@@ -249,7 +246,7 @@ class KernelEngine:
     def move_filesystem(self, superblock: Superblock, mount: Mount) -> None:
         """The mount through which a filesystem is seen was moved, or another one takes its place."""
         superblock.mount = mount
-        self._views.refresh()
+        self._refresh_views()
 
     def is_inside(self, mark: Mark, path: bytes) -> bool:
         """Tell whether the directory at *path* is in the subtree of *mark*."""
@@ -270,7 +267,7 @@ class KernelEngine:
     def inject(self, event: Event) -> None:
         """Put an event that was made elsewhere into the stream."""
         with self._locked():
-            self._put(event)
+            self.put([event])
             if not self._is_closed:
                 self._store.signal(is_more_coming=False)
 
@@ -278,158 +275,96 @@ class KernelEngine:
         """Put an event about the stream itself into it."""
         self.counters.n_rescans += 1 if mask & Mask.RESCAN else 0
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._put(Event(mask, path, is_dir=True, time_ns=now_ns, engine=self.name))
+        self.put([Event(mask, path, is_dir=True, time_ns=now_ns, engine=self.name)])
 
     # --- records ---
 
     def _drain(self) -> None:
         """Take what has happened up to now; more may come for ever."""
-        self._processes.clear()
-        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        while records := take(self._ring):
-            for record in records:
-                self._handle(record)
-            if records[-1].event.boot_ns > now_ns:
-                break
-        self._count_dropped(self._dispatcher.n_dropped(self._group))
+        if self._is_draining:  # something that was read changes marks or roots: what is behind it comes after that
+            return
+        self._is_draining = True
+        try:
+            self._reading.forget_processes()
+            now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            while len(batch := self._ring.read_batch(_TAKE_MAX)):
+                self._reading.handle(batch)
+                if batch.column("boot_ns")[-1] > now_ns:
+                    break
+            self._count_losses()
+        finally:
+            self._is_draining = False
+
+    def _count_losses(self) -> None:
+        """Tell of losses that no record has told of yet."""
+        n_dropped = self._dispatcher.n_dropped(self._group)
+        if n_dropped > self._reading.n_dropped:
+            self.put([self.overflow(n_dropped - self._reading.n_dropped)])
+            self._reading.n_dropped = n_dropped
         if time.monotonic() - self._missed_at > _MISSED_EVERY_S:
             self._missed_at = time.monotonic()
-            self._count_missed()
+            n_missed = self._dispatcher.n_missed
+            if n_missed > self._n_missed:
+                self.put([self.overflow(n_missed - self._n_missed)])
+                self._n_missed = n_missed
 
-    def _handle(self, record: Record) -> None:
-        event = record.event
-        self._count_dropped(event.n_dropped)
-        if event.epoch != self._epochs.get(event.dev):
-            self._epochs[event.dev] = event.epoch
-            self._directories_moved()
-        if event.kind == FpKind.EVENT:
-            self._send(record)
-        elif event.kind == FpKind.ROOT_GONE:
-            self._root_gone(record)
-        elif event.kind == FpKind.UNMOUNT:
-            superblock = self._views.superblock(event.dev)
-            if superblock is not None:
-                self.lose_filesystem(superblock)
-
-    def _count_dropped(self, n_dropped: int) -> None:
-        if n_dropped > self._n_dropped:
-            self._lose(n_dropped - self._n_dropped)
-            self._n_dropped = n_dropped
-
-    def _count_missed(self) -> None:
-        n_missed = self._dispatcher.n_missed
-        if n_missed > self._n_missed:
-            self._lose(n_missed - self._n_missed)
-            self._n_missed = n_missed
-
-    def _lose(self, n_events: int) -> None:
+    def overflow(self, n_events: int) -> Event:
+        """Make the event for a loss, and count it."""
         self.counters.n_overflows += 1
         self.counters.n_lost += n_events
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._put(Event(Mask.Q_OVERFLOW, None, lost=n_events, time_ns=now_ns, engine=self.name))
+        return Event(Mask.Q_OVERFLOW, None, lost=n_events, time_ns=now_ns, engine=self.name)
 
-    def _send(self, record: Record) -> None:
-        event = record.event
-        inside = int.from_bytes(event.inside, "little")
-        old_inside = int.from_bytes(event.old_inside, "little")
-        is_undecided = bool(event.flags & FpFlag.UNDECIDED)
-        is_rename = bool(event.mask & _RENAME)
-        superblock = self._views.superblock(event.dev)
-        process = self._process(event.tgid, event.uid, event.comm)
-        path = self._path(event.dev, record.path, event.flags)
-        dev = None if superblock is None else superblock.dev
-        if self._chain is not None and self._chain.attachments:
-            candidate = Candidate(
-                event.mask,
-                path.rpartition(b"/")[2] if path else None,
-                event.tgid,
-                lambda tgid: process,
-                None if is_undecided else self._inside(inside),
-                self._inside(old_inside) if is_rename else None,
-                dev,
-                event.inode,
-            )
-            verdict, _, failed = self._chain.judge(candidate)
-            is_undecided = is_undecided or failed
-            if verdict.kind is VerdictKind.SKIP_EVENT:
-                self.counters.n_skipped += 1
-                return
-        if event.mask & _DELETE:
-            self._deleted = (FpKey(event.inode, event.dev, event.generation), path)
-        self._put(
-            Event(
-                Mask(event.mask & ~_ISDIR),
-                path,
-                self._path(event.dev, record.old_path, event.flags) if is_rename else None,
-                self._crossing(old_inside, inside) if is_rename else None,
-                bool(event.mask & _ISDIR),
-                event.tgid,
-                event.tid if self._with_tid else None,
-                process,
-                dev,
-                event.inode,
-                event.boot_ns,
-                is_undecided,
-                0,
-                self.name,
-            )
-        )
-
-    def _path(self, dev: int, inside: bytes, flags: int) -> bytes | None:
-        """The user's path; of one that is cut at its front what there is, without a slash before it."""
-        if flags & FpFlag.TRUNCATED:
-            return inside[1:] or None
-        if not inside and flags & FpFlag.UNDECIDED:
-            return None
-        return self._views.path(dev, inside)
-
-    def _inside(self, bits: int) -> Inside:
-        return frozenset(set_id for set_id, slot in self._sets.items() if bits >> slot & 1)
-
-    def _crossing(self, before: int, after: int) -> Crossing | None:
-        was, is_now = self._is_watched(before), self._is_watched(after)
+    def crossing(self, dev: int, before: Inside, after: Inside) -> Crossing | None:
+        """The border that a rename crosses."""
+        was, is_now = self._is_watched(dev, before), self._is_watched(dev, after)
         return None if was == is_now else "in" if is_now else "out"
 
-    def _is_watched(self, bits: int) -> bool:
-        inside = self._inside(bits)
-        is_marked = any(mark.scope is not Scope.SUBTREE or mark.roots.set_id in inside for mark in self._marks)
-        marked = {mark.roots.set_id for mark in self._marks}
-        return is_marked and all(set_id in inside for set_id in self._sets if set_id not in marked)
+    def _is_watched(self, dev: int, inside: Inside) -> bool:
+        is_marked = any(
+            mark.roots.set_id in inside
+            if mark.scope is Scope.SUBTREE
+            else mark.scope is Scope.FILESYSTEM and self._devs.get(mark.root.key[:FSID_BYTES]) == dev
+            for mark in self._marks
+        )
+        return is_marked and all(set_id in inside for set_id in self._handler_sets)
 
-    def _process(self, tgid: int, uid: int, comm: bytes) -> Process:
-        known = self._processes.get((tgid, uid, comm))
-        if known is None:
-            exe = None
-            with contextlib.suppress(OSError):
-                exe = os.fsdecode(os.readlink(f"/proc/{tgid}/exe"))
-            known = Process(uid, os.fsdecode(comm.partition(b"\0")[0]), exe)
-            self._processes[tgid, uid, comm] = known
-        return known
+    def root_gone(self, key: FpKey, path: bytes | None) -> None:
+        """
+        A root was deleted.
 
-    def _root_gone(self, record: Record) -> None:
-        event = record.event
-        key = FpKey(event.inode, event.dev, event.generation)
-        path = None
+        :param path: where it stood in the end, if that is known
+        """
+        gone = None
         for installed in list(self._plan.sets.values()):
             for root_key, (kernel_key, _) in list(installed.points.items()):
                 if kernel_key == key:
-                    root = installed.roots.points[root_key][0]
+                    gone = path or installed.roots.points[root_key][0].path
                     installed.roots.discard(root_key)
-                    path = self._deleted[1] if self._deleted[0] == key else root.path
-        if path is not None:
-            self.tell(Mask.ROOT_GONE, path)
+        if gone is not None:
+            self.tell(Mask.ROOT_GONE, gone)
 
-    def _directories_moved(self) -> None:
+    def filesystem_gone(self, dev: int) -> None:
+        """A filesystem is being unmounted for good."""
+        superblock = self._views.superblock(dev)
+        if superblock is not None:
+            self.lose_filesystem(superblock)
+
+    def directories_moved(self) -> None:
         """Directories were renamed: what was given by another path, or is mounted below them, may have another one."""
-        if len(self.superblocks) > 1 or self._views.has_given:
-            mounts = read_mounts()
-            for superblock in self.superblocks.values():
-                superblock.mount = mounts.get(superblock.mount.mount_id, superblock.mount)
-        self._views.refresh()
+        mounts = read_mounts()
+        for superblock in self.superblocks.values():
+            superblock.mount = mounts.get(superblock.mount.mount_id, superblock.mount)
+        self._refresh_views()
 
-    def _put(self, event: Event) -> None:
-        self.counters.n_delivered += 1
-        self._store.put(event)
+    def _refresh_views(self) -> None:
+        self._views.refresh()
+        self._reading.forget_places()
+
+    def put(self, events: list[Event]) -> None:
+        """Put events into the stream."""
+        self.counters.n_delivered += len(events)
+        self._store.extend(events)
 
     def _count_lost(self, n_events: int) -> None:
         self.counters.n_lost += n_events
@@ -529,7 +464,7 @@ class KernelEngine:
         with self._locked():
             if not self._is_closed:
                 self._drain()
-                self._views.refresh()
+                self._refresh_views()
                 self._follower.refresh(self._marks)
         self._signal()
 
@@ -596,3 +531,14 @@ class KernelEngine:
             self._epoll.close()
             self._store.close()
             self._ring_map.close()
+
+
+def _filters(attachments: tuple[Attachment, ...]) -> dict[Attachment, int]:
+    """The first handlers, as far as the kernel can apply them, with their root sets."""
+    found: dict[Attachment, int] = {}
+    for attachment in attachments[: FpLimit.N_FILTERS]:
+        handler = attachment.handler
+        if type(handler) is not MonitorSubtree or handler.block:
+            break
+        found[attachment] = handler.roots.set_id
+    return found

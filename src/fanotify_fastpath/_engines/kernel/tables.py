@@ -92,7 +92,7 @@ class Tables:
 
     def set_filters(self, number: int, slots: list[int]) -> None:
         """Say in which slots an event of a group must lie; at most ``FP_N_FILTERS``."""
-        self._put(self._group(number, "n_filters"), 0)
+        # in this order: while a filter is added or removed, those that stay hold
         for n, slot in enumerate(slots):
             self._put(self._group(number, "filters") + 4 * n, slot)
         self._put(self._group(number, "n_filters"), len(slots))

@@ -52,6 +52,11 @@ class Views:
         self._given.pop(dev, None)
         self._cache.clear()
 
+    def dev(self, dev: int) -> int | None:
+        """What ``stat`` calls the filesystem of that device; None when it is not looked at."""
+        superblock = self._superblocks.get(dev)
+        return None if superblock is None else superblock.dev
+
     def superblock(self, dev: int) -> Superblock | None:
         """The filesystem of that device."""
         return self._superblocks.get(dev)
@@ -73,6 +78,12 @@ class Views:
     def has_given(self) -> bool:
         """Whether some root was given by another path than that of its filesystem's mount."""
         return any(self._given.values())
+
+    @property
+    def may_move(self) -> bool:
+        """Whether a renamed directory may give other paths to what lies below it, in which its own name is not."""
+        is_part = any(superblock.mount.root != b"/" for superblock in self._superblocks.values())
+        return len(self._superblocks) > 1 or is_part or self.has_given
 
     def refresh(self) -> None:
         """Mounts have changed, or directories above them were renamed."""
@@ -96,6 +107,20 @@ class Views:
         if inside in self._given.get(dev, ()):
             return self._given[dev][inside]
         return known + slash + name or b"/"
+
+    def place(self, dev: int, directory: bytes) -> tuple[bytes, dict[bytes, bytes]] | bytes:
+        """
+        Return what the paths of a directory's files begin with; with those that are others, by name.
+
+        :param directory: its path inside the filesystem, empty for the top, whose own name is empty
+        """
+        own = dict(self._given.get(dev, {}))
+        superblock = self._superblocks.get(dev)
+        if superblock is not None:
+            own.setdefault(superblock.mount.root.rstrip(b"/"), superblock.mount.mountpoint)
+        names = {path.rpartition(b"/")[2]: own[path] for path in own if path.rpartition(b"/")[0] == directory}
+        prefix = self._find(dev, directory)
+        return (prefix, names) if names else prefix
 
     def _find(self, dev: int, directory: bytes) -> bytes:
         """The user's path of a directory; that of the root directory is empty."""
