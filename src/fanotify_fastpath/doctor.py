@@ -48,7 +48,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
         compiled=system.is_compiled(),
         kernel=os.uname().release,
         uid=os.geteuid(),
-        chosen=next((engine.name for engine in engines if engine.available and engine.name == AUTO), None),
+        chosen=next((engine.name for engine in engines if engine.available and engine.name in AUTO), None),
         engines=engines,
         capabilities=system.capabilities(),
         limits=system.limits(),

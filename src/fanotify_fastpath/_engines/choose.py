@@ -1,13 +1,16 @@
 """Which engine serves a group."""
 
+import contextlib
+
 from fanotify_fastpath._engines.base import Engine
 from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
-from fanotify_fastpath.errors import InvalidArgument, UnsupportedFeature
+from fanotify_fastpath._engines.kernel.ways import check
+from fanotify_fastpath.errors import InvalidArgument, KernelRefused, NotPermitted, UnsupportedFeature
 
 #: every name that ``engine=`` takes
 ENGINE_NAMES = ("auto", "kernel", "fanotify")
-#: what ``"auto"`` stands for: the kernel engine is young, and loading its programs takes a second or more
-AUTO = "fanotify"
+#: what ``"auto"`` tries, the best first; the kernel engine is young, and loading its programs takes a second or more
+AUTO: tuple[str, ...] = ("fanotify",)
 
 
 def make_engine(
@@ -16,7 +19,7 @@ def make_engine(
     """
     Make the engine for a group.
 
-    :param name: ``"auto"`` takes :data:`AUTO`
+    :param name: ``"auto"`` takes the first of :data:`AUTO` that works
     :raises UnsupportedFeature: the engine of that name is not available here, or cannot do without merging
     :raises NotPermitted: it needs capabilities that are missing
     :raises InvalidArgument: no engine has that name
@@ -25,7 +28,16 @@ def make_engine(
         raise InvalidArgument(f"no engine is named {name!r}; there are {', '.join(ENGINE_NAMES)}")
     if submounts not in ("follow", "skip"):
         raise InvalidArgument(f"submounts is {submounts!r}; it is follow or skip")
-    follow = submounts == "follow"
+    *better, last = AUTO if name == "auto" else (name,)
+    for each in better:
+        with contextlib.suppress(UnsupportedFeature, NotPermitted, KernelRefused):
+            return _make(each, include_self, submounts == "follow", max_queued, with_tid, merge)
+    return _make(last, include_self, submounts == "follow", max_queued, with_tid, merge)
+
+
+def _make(
+    name: str, include_self: bool, follow: bool, max_queued: int, with_tid: bool, merge: bool
+) -> Engine:
     if name == "kernel":
         return _kernel_engine(include_self, follow, max_queued, with_tid, merge)
     if not merge:
@@ -34,6 +46,7 @@ def make_engine(
 
 
 def _kernel_engine(include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool, merge: bool) -> Engine:
+    check()
     try:
         from fanotify_fastpath._engines.kernel.engine import KernelEngine  # what it imports takes time
     except ImportError as exc:

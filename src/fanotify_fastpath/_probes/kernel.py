@@ -1,10 +1,10 @@
 """Does the kernel engine work here? It is tried, and what it needs is looked at."""
 
-import ctypes
 import errno
 import os
 import platform
 
+from fanotify_fastpath._bpf.trying import ProgramType, refusal
 from fanotify_fastpath._engines.choose import make_engine
 from fanotify_fastpath._probes.report import Check, EngineReport
 from fanotify_fastpath._probes.system import capabilities, read_text
@@ -13,11 +13,6 @@ from fanotify_fastpath.errors import FastpathError
 _SECURITYFS = "/sys/kernel/security"
 _BTF = "/sys/kernel/btf/vmlinux"
 _NEEDED = ("CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN")
-_SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_BPF_PROG_LOAD = 5
-_BPF_PROG_TYPE_TRACEPOINT = 5
-# r0 = 0; exit
-_PROGRAM = bytes.fromhex("b7000000000000009500000000000000")
 
 
 def probe() -> EngineReport:
@@ -59,23 +54,11 @@ def _capabilities() -> Check:
 
 def _bpf() -> Check:
     """Load the smallest program there is."""
-    number = _SYS_BPF.get(platform.machine())
-    if number is None:
+    code = refusal(ProgramType.TRACEPOINT)
+    if code is None:
         return Check("bpf()", None, f"not tried on {platform.machine()}")
-    # What the attributes point at must live until the call is over.
-    program, licence = ctypes.create_string_buffer(_PROGRAM), ctypes.create_string_buffer(b"GPL")
-    attributes = (ctypes.c_uint64 * 16)()
-    attributes[0] = _BPF_PROG_TYPE_TRACEPOINT | len(_PROGRAM) // 8 << 32
-    attributes[1] = ctypes.addressof(program)
-    attributes[2] = ctypes.addressof(licence)
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = libc.syscall(
-        ctypes.c_long(number), ctypes.c_int(_BPF_PROG_LOAD), attributes, ctypes.c_uint(ctypes.sizeof(attributes))
-    )
-    if fd < 0:
-        code = ctypes.get_errno()
+    if code:
         return Check(
             "bpf()", False, f"loading a program is refused: {errno.errorcode.get(code, code)} ({os.strerror(code)})"
         )
-    os.close(fd)
     return Check("bpf()", True, "a program can be loaded")

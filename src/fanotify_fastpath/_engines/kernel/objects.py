@@ -1,15 +1,11 @@
 """The object files with the programs: which of them works here is found by trying."""
 
-import errno
 from importlib import resources
 
 from fanotify_fastpath._bpf._abi import LAYOUTS
 from fanotify_fastpath._bpf.libbpf import Link, Object, Program
-from fanotify_fastpath._uapi import capabilities
-from fanotify_fastpath.errors import FastpathError, NotPermitted, UnsupportedFeature
-
-#: ways to see each call of fsnotify(), the best first: object file and program
-WAYS = (("fsnotify_fentry", "on_fsnotify"), ("fsnotify_kprobe", "on_fsnotify_kp"))
+from fanotify_fastpath._engines.kernel.ways import WAYS, check, obstacle, unsupported
+from fanotify_fastpath.errors import FastpathError
 
 
 class Attached:
@@ -47,18 +43,16 @@ def attach_best() -> Attached:
     :raises NotPermitted: capabilities are missing
     :raises UnsupportedFeature: nothing does, with the reason for each
     """
-    if not capabilities.has("CAP_SYS_ADMIN"):
-        raise NotPermitted(
-            "the kernel engine needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; without them engine fanotify can watch "
-            "single directories that you may read",
-            errno.EPERM,
-        )
+    check()
     reasons = []
-    for way, program in WAYS:
-        try:
-            return Attached(way, program)
-        except FileNotFoundError:
-            reasons.append(f"{way}: this package was built without it (clang was missing)")
-        except FastpathError as exc:
-            reasons.append(f"{way}: {str(exc).splitlines()[0]}")
-    raise UnsupportedFeature(f"the kernel engine does not work here: {'; '.join(reasons)}; engine fanotify does")
+    for way in WAYS:
+        reason = obstacle(way)
+        if reason is None:
+            try:
+                return Attached(way.name, way.program)
+            except FileNotFoundError:
+                reason = "this package was built without it (clang was missing)"
+            except FastpathError as exc:
+                reason = str(exc).splitlines()[0]
+        reasons.append(f"{way.name}: {reason}")
+    raise unsupported(reasons)
