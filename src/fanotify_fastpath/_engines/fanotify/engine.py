@@ -9,9 +9,7 @@ from being told what to drop. The housekeeper also watches the mounts.
 import contextlib
 import os
 import select
-import threading
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from fanotify_fastpath._engines.base import Counters
@@ -20,6 +18,7 @@ from fanotify_fastpath._engines.common.mounts import MountFollower
 from fanotify_fastpath._engines.common.processes import Processes
 from fanotify_fastpath._engines.common.store import Store
 from fanotify_fastpath._engines.common.superblock import Superblock
+from fanotify_fastpath._engines.common.turns import Turns
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import STRUCTURE, Interest
 from fanotify_fastpath._engines.fanotify.judge import Judge
@@ -40,12 +39,6 @@ from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 #: one turn of deciding takes no longer, unless reading did; the clock is looked at after so many records
 _DRAIN_MAX_S: Final = 0.02
 _RECORDS_PER_LOOK: Final = 64
-_COURTESY_S: Final = 0.0005
-#: who has been woken so often after so short a wait lets a little time pass before the next one: then one waking serves
-#: many events, and whoever makes them need not wake somebody for each
-_HURRIED_MAX: Final = 16
-_HURRIED_NS: Final = 100_000
-_PAUSE_S: Final = 0.0005
 
 
 class FanotifyEngine:
@@ -63,8 +56,8 @@ class FanotifyEngine:
     def __init__(self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False) -> None:
         self.counters = Counters()
         self.superblocks: dict[bytes, Superblock] = {}
-        self._lock = threading.RLock()
-        self._waiting: set[int] = set()
+        self._turns = Turns()
+        self._lock = self._turns.lock
         self._store = Store(max_queued, self._count_lost)
         self._sender = Sender(Processes(), self.superblocks, self.counters, self._store, include_self, with_tid)
         self._interest = Interest()
@@ -80,7 +73,6 @@ class FanotifyEngine:
         self._is_closed = False
         self._n_readers = 0
         self._n_reads = 0
-        self._n_hurried = 0  # times that nothing had to be waited for, one after the other
         self._pid = os.getpid()
         self._failure: Exception | None = None
 
@@ -88,7 +80,7 @@ class FanotifyEngine:
 
     def add_mark(self, mark: Mark) -> None:
         """Begin to deliver events for *mark*."""
-        with self._locked():
+        with self._turns.urgent():
             self._check_open()
             if mark.scope in (Scope.INODE, Scope.MOUNT):
                 self._add_object(mark)
@@ -135,7 +127,7 @@ class FanotifyEngine:
 
     def remove_mark(self, mark: Mark) -> None:
         """Stop delivering events for *mark*."""
-        with self._locked():
+        with self._turns.urgent():
             self._check_open()
             if mark in self._interest.marks:
                 self.catch_up()
@@ -147,7 +139,7 @@ class FanotifyEngine:
 
     def add_root(self, mark: Mark, root: Root) -> None:
         """Add one more root to a mark of scope subtree, from when this returns."""
-        with self._locked():
+        with self._turns.urgent():
             self._check_open()
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
@@ -161,7 +153,7 @@ class FanotifyEngine:
         """Something is about to change: decide about what has happened so far as things are now."""
         if self._is_closed or self._group is None:
             return
-        with self._locked():
+        with self._turns.urgent():
             self._begin_batch()
             self._sequence.catch_up()
             end = self._sequence.n_given + self._sequence.n_pending
@@ -178,7 +170,7 @@ class FanotifyEngine:
         """Marks, handlers or root sets have changed: nothing decided before holds."""
         if self._is_closed:
             return
-        with self._locked():
+        with self._turns.urgent():
             self._interest.rebuild()
             self._tree.use_sets(self._interest.sets)
             for fsid in list(self._kernel_masks):
@@ -261,7 +253,7 @@ class FanotifyEngine:
 
     def inject(self, event: Event) -> None:
         """Put an event that was made elsewhere into the stream."""
-        with self._locked():
+        with self._turns.urgent():
             self.counters.n_delivered += 1
             self._store.put(event)
             if not self._is_closed:
@@ -302,13 +294,11 @@ class FanotifyEngine:
                     raise self._failure
                 self._sender.processes.settle()  # while there is nothing better to do
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if self._n_hurried > _HURRIED_MAX and (left is None or left > _PAUSE_S):
-                    time.sleep(_PAUSE_S)
+                self._turns.pause(left)
                 since_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
                 if self.has_backlog() or self._epoll.poll(left, 1):  # with room for one: it is asked whether, not which
                     self._pump()
-                    is_hurried = self._sender.now_ns - since_ns < _HURRIED_NS
-                    self._n_hurried = self._n_hurried + 1 if is_hurried else 0
+                    self._turns.note_wait(self._sender.now_ns - since_ns)
                 if deadline is not None and time.monotonic() >= deadline:
                     break
         except BaseException:
@@ -347,8 +337,7 @@ class FanotifyEngine:
 
     def _pump(self) -> None:
         """Take what the kernel has and decide about it."""
-        if self._waiting:  # a lock that is released and taken again at once lets nobody in
-            time.sleep(_COURTESY_S)
+        self._turns.let_others_in()
         with self._lock:
             if self._is_closed:
                 return
@@ -391,20 +380,6 @@ class FanotifyEngine:
     def has_backlog(self) -> bool:
         """Tell whether there are records that were read and not yet decided about."""
         return self._group is not None and self._sequence.n_pending > 0
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Take the lock, also from a reader that is busy without end."""
-        me = threading.get_ident()
-        self._waiting.add(me)
-        try:
-            self._lock.acquire()
-        finally:
-            self._waiting.discard(me)
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     # --- for the housekeeper ---
 
@@ -467,7 +442,7 @@ class FanotifyEngine:
         if os.getpid() != self._pid:
             self._close_after_fork()
             return
-        with self._locked():
+        with self._turns.urgent():
             if self._is_closed:
                 return
             self._is_closed = True

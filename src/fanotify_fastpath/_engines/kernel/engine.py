@@ -8,9 +8,7 @@ reads. What is left is to call things as the user knows them, and to ask the han
 import contextlib
 import os
 import select
-import threading
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import FpKey, FpLimit
@@ -21,6 +19,7 @@ from fanotify_fastpath._engines.common.housekeeper import Housekeeper
 from fanotify_fastpath._engines.common.mounts import MountFollower
 from fanotify_fastpath._engines.common.store import Store
 from fanotify_fastpath._engines.common.superblock import Superblock
+from fanotify_fastpath._engines.common.turns import Turns
 from fanotify_fastpath._engines.kernel import dispatcher as dispatchers
 from fanotify_fastpath._engines.kernel.plan import Plan
 from fanotify_fastpath._engines.kernel.reading import Reading
@@ -40,12 +39,6 @@ RING_BYTES: Final = 1 << 22
 _TAKE_MAX: Final = 4096
 #: how often the number of missed runs is looked at
 _MISSED_EVERY_S: Final = 0.1
-#: who has been woken so often after so short a wait lets a little time pass before the next one: then one waking serves
-#: many events
-_HURRIED_MAX: Final = 16
-_HURRIED_NS: Final = 100_000
-_PAUSE_S: Final = 0.0005
-_COURTESY_S: Final = 0.0005
 
 
 class KernelEngine:
@@ -76,8 +69,8 @@ class KernelEngine:
             dispatchers.release()
             raise
         self._ring = RingReader.of_map(self._ring_map)
-        self._lock = threading.RLock()
-        self._waiting: set[int] = set()
+        self._turns = Turns()
+        self._lock = self._turns.lock
         self._store = Store(max_queued, self._count_lost)
         self._views = Views()
         self._devs: dict[bytes, int] = {}
@@ -102,7 +95,6 @@ class KernelEngine:
         self._is_closed = False
         self._n_readers = 0
         self._n_reads = 0
-        self._n_hurried = 0  # times that nothing had to be waited for, one after the other
         self._pid = os.getpid()
         self._failure: Exception | None = None
 
@@ -110,7 +102,7 @@ class KernelEngine:
 
     def add_mark(self, mark: Mark) -> None:
         """Begin to deliver events for *mark*."""
-        with self._locked():
+        with self._turns.urgent():
             self._check_open()
             self.catch_up()
             for root in [mark.root, *mark.roots.roots]:
@@ -154,7 +146,7 @@ class KernelEngine:
 
     def remove_mark(self, mark: Mark) -> None:
         """Stop delivering events for *mark*."""
-        with self._locked():
+        with self._turns.urgent():
             self._check_open()
             if mark in self._marks:
                 self.catch_up()
@@ -166,7 +158,7 @@ class KernelEngine:
 
     def add_root(self, mark: Mark, root: Root) -> None:
         """Add one more root to a mark of scope subtree, from when this returns."""
-        with self._locked():
+        with self._turns.urgent():
             self._check_open()
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
@@ -179,7 +171,7 @@ class KernelEngine:
     def catch_up(self) -> None:
         """Something is about to change: ask the handlers as they are now about what has happened so far."""
         if not self._is_closed:
-            with self._locked():
+            with self._turns.urgent():
                 self._drain()
                 self._store.signal(is_more_coming=False)
 
@@ -187,7 +179,7 @@ class KernelEngine:
         """Marks, handlers or root sets have changed: the programs are to know."""
         if self._is_closed:
             return
-        with self._locked():
+        with self._turns.urgent():
             wanted: dict[RootSet, int] = {}
             for mark in self._marks:
                 if mark.scope is Scope.SUBTREE:
@@ -266,7 +258,7 @@ class KernelEngine:
 
     def inject(self, event: Event) -> None:
         """Put an event that was made elsewhere into the stream."""
-        with self._locked():
+        with self._turns.urgent():
             self.put([event])
             if not self._is_closed:
                 self._store.signal(is_more_coming=False)
@@ -384,12 +376,10 @@ class KernelEngine:
                 if self._failure is not None:
                     raise self._failure
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if self._n_hurried > _HURRIED_MAX and (left is None or left > _PAUSE_S):
-                    time.sleep(_PAUSE_S)
+                self._turns.pause(left)
                 since_ns = time.monotonic_ns()
                 if self._epoll.poll(left, 1):
-                    is_hurried = time.monotonic_ns() - since_ns < _HURRIED_NS
-                    self._n_hurried = self._n_hurried + 1 if is_hurried else 0
+                    self._turns.note_wait(time.monotonic_ns() - since_ns)
                     self._pump()
                 if deadline is not None and time.monotonic() >= deadline:
                     break
@@ -402,8 +392,7 @@ class KernelEngine:
         return events
 
     def _pump(self) -> None:
-        if self._waiting:  # a lock that is released and taken again at once lets nobody in
-            time.sleep(_COURTESY_S)
+        self._turns.let_others_in()
         with self._lock:
             if not self._is_closed:
                 self._drain()
@@ -461,7 +450,7 @@ class KernelEngine:
 
     def mounts_changed(self) -> None:
         """Something was mounted, unmounted or moved."""
-        with self._locked():
+        with self._turns.urgent():
             if not self._is_closed:
                 self._drain()
                 self._refresh_views()
@@ -476,20 +465,6 @@ class KernelEngine:
         """The housekeeper has failed: the next read says so."""
         self._failure = error
         self._store.wake()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Take the lock, also from a reader that is busy without end."""
-        me = threading.get_ident()
-        self._waiting.add(me)
-        try:
-            self._lock.acquire()
-        finally:
-            self._waiting.discard(me)
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     def _signal(self) -> None:
         with self._lock:
@@ -507,7 +482,7 @@ class KernelEngine:
         if os.getpid() != self._pid:
             self._is_closed = True
             return
-        with self._locked():
+        with self._turns.urgent():
             if self._is_closed:
                 return
             self._is_closed = True
