@@ -153,3 +153,8 @@ def top(filesystem: Filesystem) -> Path:
 
 #: the scenario is played twice: watched by scope subtree, and by the handler monitor-subtree on the whole filesystem
 both_ways = pytest.mark.parametrize("how", ["scope", "handler"], indirect=True)
+
+#: the scenario is about one engine
+only_fanotify = pytest.mark.parametrize("engine", ["fanotify"], indirect=True)
+_no_kernel = pytest.mark.skipif("kernel" not in ENGINES, reason="the kernel engine does not work here")
+only_kernel = pytest.mark.parametrize("engine", [pytest.param("kernel", marks=_no_kernel)], indirect=True)

@@ -10,7 +10,7 @@ from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
 from fanotify_fastpath._engines.fanotify.raw import decode
 
 from . import actions
-from .conftest import Stage, both_ways
+from .conftest import Stage, both_ways, only_fanotify
 from .support import paths, tells_what_was_removed, told, walk
 
 
@@ -111,6 +111,7 @@ def test_a_deleted_file_that_is_still_open_is_told_once_and_its_directory_may_go
 
 
 @both_ways
+@only_fanotify
 @pytest.mark.parametrize("is_dir", [False, True])
 def test_a_root_is_told_as_gone_by_its_name_where_the_kernel_does_not_say_what_was_removed(
     stage: Stage, is_dir: bool

@@ -11,11 +11,13 @@ import pytest
 
 from children import in_child
 from fanotify_fastpath import Closed, Event, Group, InvalidArgument, Mask, Scope, awatch, watch
+from fanotify_fastpath._bpf.ring import Batch, RingReader
 from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
+from fanotify_fastpath._engines.kernel.engine import KernelEngine
 from outcomes import DEADLINE_S, wait_until
 
 from . import actions
-from .conftest import Stage
+from .conftest import Stage, only_fanotify, only_kernel
 from .support import Ears, Other, paths
 
 
@@ -329,6 +331,7 @@ def test_many_events_in_a_row_take_few_readings(stage: Stage) -> None:
     assert n_readings < n_made / 5 or each_s > 1e-4
 
 
+@only_fanotify
 def test_what_takes_long_to_read_is_decided_all_the_same(stage: Stage) -> None:
     """On a slow or busy machine more may come, while one reads, than can be decided in one turn of usual length."""
     (root,) = stage.dirs("root")
@@ -355,3 +358,33 @@ def test_what_takes_long_to_read_is_decided_all_the_same(stage: Stage) -> None:
             engine._drain()
         assert engine._sequence.n_pending < 4 * n_made
         engine._sequence._read = lambda: ([], True)
+
+
+@only_kernel
+def test_a_turn_of_reading_ends_though_more_comes_than_is_taken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends with what had happened when it began, however slow the machine is; nothing of the rest is lost."""
+    (root,) = stage.dirs("root")
+    group = stage.watch(root, Mask.CREATE).group
+    engine = group._engine
+    assert isinstance(engine, KernelEngine)
+    stage.other(actions.make_files, root, 50)
+    read, n_made, n_turns, sizes = RingReader.read_batch, 50, 0, list[int]()
+
+    def read_a_few(reader: RingReader, max_events: int) -> Batch:
+        nonlocal n_made
+        for n in range(n_made, n_made + 8 * (n_turns < 3)):
+            stage.other(actions.touch, root / f"more{n}")
+            n_made += 1
+        sizes.append(n_made)
+        return read(reader, 5)
+
+    monkeypatch.setattr(RingReader, "read_batch", read_a_few)
+    with engine._lock:
+        while n_turns < 3:
+            began_with, n_reads = n_made - group.counters.n_delivered, len(sizes)
+            engine._drain()
+            assert 1 <= len(sizes) - n_reads <= began_with // 5 + 1
+            n_turns += 1
+        engine._drain()
+    assert group.counters.n_delivered == n_made
+    assert len(group.read(1_000_000, 0)) == n_made
