@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Literal
 
 from fanotify_fastpath._closing import Closing
-from fanotify_fastpath._engines.base import Counters, Engine, MarkingEngine
+from fanotify_fastpath._engines.base import Counters, Engine, KernelCounters, MarkingEngine
 from fanotify_fastpath._engines.choose import make_engine
 from fanotify_fastpath._engines.fanotify.permission import Decide, PermissionEngine, PermissionOptions
 from fanotify_fastpath.chain import Attachment, Chain
@@ -271,6 +271,11 @@ class Group(Closing):
     def counters(self) -> Counters:
         """What became of the events so far."""
         return self._engine.counters
+
+    @property
+    def kernel_counters(self) -> KernelCounters | None:
+        """What the programs of the kernel engine have counted up to now; None on engine fanotify."""
+        return self._engine.kernel_counters()
 
     @property
     def engine(self) -> str:

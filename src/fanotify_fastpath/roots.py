@@ -175,6 +175,7 @@ class RootSet:
         self._n_on: dict[bytes, int] = {}
         self._file_dirs: dict[bytes, int] = {}
         self._listeners: dict[Callable[[], None], Callable[[], None]] = {}
+        self._trackers: list[set[bytes]] = []
         for target in include:
             self._put(identify(target), True)
         for target in exclude:
@@ -226,6 +227,10 @@ class RootSet:
         """The included roots, in the order in which they came."""
         return [root for root, included in self._points.values() if included]
 
+    def filesystems(self) -> set[bytes]:
+        """The ids of the filesystems on which an included root lies."""
+        return {fsid for fsid, n in self._n_on.items() if n > 0}
+
     def on_filesystem(self, fsid: bytes) -> bool:
         """Tell whether an included root lies on the filesystem of that id."""
         return self._n_on.get(fsid, 0) > 0
@@ -247,6 +252,20 @@ class RootSet:
         """Stop calling *listener*, and what came with it."""
         self._listeners.pop(listener, None)
 
+    def track(self) -> set[bytes]:
+        """
+        Note every change from now on.
+
+        :return: identities of the roots and exceptions that are here, come, go or change; for the caller to empty
+        """
+        tracker = set(self._points)
+        self._trackers.append(tracker)
+        return tracker
+
+    def untrack(self, tracker: set[bytes]) -> None:
+        """The opposite of :meth:`track`."""
+        self._trackers = [other for other in self._trackers if other is not tracker]
+
     def __len__(self) -> int:
         return len(self._points)
 
@@ -261,6 +280,8 @@ class RootSet:
         self._count(root, included, -1)
 
     def _count(self, root: Root, included: bool, change: int) -> None:
+        for tracker in self._trackers:
+            tracker.add(root.key)
         if included:
             fsid = root.key[:FSID_BYTES]
             self._n_on[fsid] = self._n_on.get(fsid, 0) + change

@@ -31,6 +31,38 @@ class Counters:
     n_rescans: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class KernelCounters:
+    """
+    What the programs of the kernel engine have counted.
+
+    Of this group:
+
+    :ivar n_sent: records put into the group's ring buffer
+    :ivar n_skipped: events that the handlers applied in the kernel kept back
+    :ivar n_undecided: of those sent, the undecided ones
+    :ivar n_merged: events left out because an equal one was waiting unread
+    :ivar n_dropped: records that found no room in the ring buffer
+
+    Of all groups of this process together, since the first of those that are open now:
+
+    :ivar n_seen: calls of ``fsnotify()`` that somebody might want, by filesystem and event type
+    :ivar n_cached: directories whose answer was remembered
+    :ivar n_walked: directories from which the tree was climbed
+    :ivar n_missed: calls for which the program was not run
+    """
+
+    n_sent: int
+    n_skipped: int
+    n_undecided: int
+    n_merged: int
+    n_dropped: int
+    n_seen: int
+    n_cached: int
+    n_walked: int
+    n_missed: int
+
+
 class MarkingEngine(Protocol):
     """What takes marks and handlers, whether it delivers events or answers them."""
 
@@ -68,6 +100,10 @@ class Engine(MarkingEngine, Protocol):
 
     name: str
     counters: Counters
+
+    def kernel_counters(self) -> KernelCounters | None:
+        """What was counted in the kernel; None where nothing is."""
+        ...
 
     def inject(self, event: Event) -> None:
         """Put an event that was made elsewhere into the stream."""

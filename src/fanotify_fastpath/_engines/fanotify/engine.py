@@ -12,7 +12,7 @@ import select
 import time
 from typing import Final
 
-from fanotify_fastpath._engines.base import Counters
+from fanotify_fastpath._engines.base import Counters, KernelCounters
 from fanotify_fastpath._engines.common.housekeeper import Housekeeper
 from fanotify_fastpath._engines.common.mounts import MountFollower
 from fanotify_fastpath._engines.common.processes import Processes
@@ -258,6 +258,10 @@ class FanotifyEngine:
             self._store.put(event)
             if not self._is_closed:
                 self._store.signal(is_more_coming=self.has_backlog())
+
+    def kernel_counters(self) -> KernelCounters | None:
+        """Nothing: the kernel does not count what it drops by ignore marks."""
+        return None
 
     def anchor(self, root: Root) -> None:
         """A root stands where it stands now: its path is the one that its owner gave, until it moves."""

@@ -9,11 +9,22 @@ import errno
 import os
 import struct
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from fanotify_fastpath._bpf._abi import LAYOUTS, FpFlag, FpGroupFlag, FpInspection, FpKey, FpLimit, FpSuperblockFlag
+from fanotify_fastpath._bpf._abi import (
+    LAYOUTS,
+    FpCounters,
+    FpFlag,
+    FpGroupFlag,
+    FpInspection,
+    FpKey,
+    FpLimit,
+    FpSuperblockFlag,
+)
 from fanotify_fastpath._bpf.maps import Map, MapType
+from fanotify_fastpath._engines.base import KernelCounters
 from fanotify_fastpath._engines.kernel.objects import Attached, attach_best
 from fanotify_fastpath._engines.kernel.sentinel import Sentinel
 from fanotify_fastpath._engines.kernel.tables import Tables, pack_slots
@@ -22,6 +33,8 @@ from fanotify_fastpath.mask import Mask
 
 _INSPECTION = struct.Struct(LAYOUTS.structs["fp_inspection"].format)
 _KEY = struct.Struct(LAYOUTS.structs["fp_key"].format)
+_COUNTERS = struct.Struct(LAYOUTS.structs["fp_counters"].format)
+_GROUP_COUNTERS = ("n_sent", "n_skipped", "n_undecided", "n_merged", "n_dropped")
 _READ_BYTES = 1 << 16
 _ON_CHILD = 1 << 31
 _UNMOUNT = 0x2000
@@ -49,15 +62,40 @@ class Inspection:
 
 
 @dataclass(slots=True)
+class _Wants:
+    """
+    What one slot wants of one filesystem.
+
+    :ivar flags: for each of :class:`FpSuperblockFlag`, the number of roots or marks that need it
+    """
+
+    mask: int = 0
+    is_whole: bool = False
+    n_roots: int = 0
+    flags: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class _Filesystem:
-    """What the slots want of one filesystem: by slot, its event types; and the slots of each kind."""
+    """What is wanted of one filesystem, by slot."""
 
     place: int
-    masks: dict[int, int] = field(default_factory=dict)
-    whole: int = 0
-    n_roots: dict[int, int] = field(default_factory=dict)
-    n_flags: dict[int, int] = field(default_factory=dict)
+    wants: dict[int, _Wants] = field(default_factory=dict)
     sentinel_mask: int = 0
+
+
+@dataclass(slots=True)
+class _Slot:
+    """
+    Who has a slot, and where it stands in the tables.
+
+    :ivar points: its roots and exceptions, and whether each is a file
+    """
+
+    group: int
+    points: dict[FpKey, bool] = field(default_factory=dict)
+    marked: set[FpKey] = field(default_factory=set)
+    devs: set[int] = field(default_factory=set)
 
 
 class Dispatcher:
@@ -72,13 +110,14 @@ class Dispatcher:
         self._roots = found.map("roots").open()
         self._marked = found.map("marked").open()
         self._rings = found.map("rings").open()
+        self._counters = found.map("counters").open()
         self._inspect = found.program("inspect").attach_iterator(tgid=os.getpid())
         self._sentinel = Sentinel()
         self._filesystems: dict[int, _Filesystem] = {}
         self._points: dict[FpKey, tuple[int, int]] = {}
         self._free_slots = list(range(FpLimit.N_SLOTS - 1, -1, -1))
         self._free_groups = list(range(FpLimit.N_GROUPS - 1, -1, -1))
-        self._owners: dict[int, int] = {}
+        self._slots: dict[int, _Slot] = {}
         with open(os.devnull, "rb") as file:
             self._tables.set_own(self.inspect(file.fileno()).tgid)
 
@@ -97,7 +136,7 @@ class Dispatcher:
         self._sentinel.close()
         self._inspect.close()
         self._tables.close()
-        for table in (self._roots, self._marked, self._rings):
+        for table in (self._roots, self._marked, self._rings, self._counters):
             table.close()
         self._attached.close()
 
@@ -163,13 +202,14 @@ class Dispatcher:
         """How many records have found no room in the group's ring buffer."""
         return self._tables.group_counter(group, "n_dropped")
 
-    def n_merged(self, group: int) -> int:
-        """How many events were left out because an equal one was waiting."""
-        return self._tables.group_counter(group, "n_merged")
-
-    def n_skipped(self, group: int) -> int:
-        """How many events the group's filters have kept back in the kernel."""
-        return self._tables.group_counter(group, "n_skipped")
+    def counters(self, group: int) -> KernelCounters:
+        """What the programs have counted up to now."""
+        cpus = [_COUNTERS.unpack(value) for value in self._counters.lookup_per_cpu(_u32(0))]
+        common = FpCounters._make(map(sum, zip(*cpus, strict=True)))
+        own = {name: self._tables.group_counter(group, name) for name in _GROUP_COUNTERS}
+        return KernelCounters(
+            n_seen=common.n_seen, n_cached=common.n_cached, n_walked=common.n_walked, n_missed=self.n_missed, **own
+        )
 
     # --- slots ---
 
@@ -185,28 +225,33 @@ class Dispatcher:
                     f"the groups of this process have {FpLimit.N_SLOTS} root sets and marks already", 28
                 )
             slot = self._free_slots.pop()
-            self._owners[slot] = group
+            self._slots[slot] = _Slot(group)
             self._tables.set_slot(slot, 0, group)
             return slot
 
     def release_slot(self, slot: int) -> None:
         """Give a slot back, with all that it wanted."""
         with self.lock:
-            self._tables.set_slot(slot, 0, self._owners.pop(slot))
-            for key, (included, excluded) in list(self._points.items()):
-                if (included | excluded) >> slot & 1:
-                    self._set_point(key, included & ~(1 << slot), excluded & ~(1 << slot))
-            for dev, filesystem in list(self._filesystems.items()):
-                filesystem.masks.pop(slot, None)
-                filesystem.n_roots.pop(slot, None)
-                filesystem.whole &= ~(1 << slot)
+            gone = self._slots.pop(slot)
+            self._tables.set_slot(slot, 0, gone.group)
+            for key in gone.points:
+                included, excluded = self._points[key]
+                self._set_point(key, included & ~(1 << slot), excluded & ~(1 << slot))
+            for key in gone.marked:
+                self._set_marked_bits(key, self._marked_bits(key) & ~(1 << slot))
+            for dev in gone.devs & self._filesystems.keys():
+                self._filesystems[dev].wants.pop(slot, None)
                 self._publish(dev, None)
             self._tables.void_answers()
             self._free_slots.append(slot)
 
     def set_slot_mask(self, slot: int, mask: int) -> None:
         """Say which event types the owner of a slot wants."""
-        self._tables.set_slot(slot, mask, self._owners[slot])
+        self._tables.set_slot(slot, mask, self._slots[slot].group)
+
+    def knows(self, dev: int) -> bool:
+        """Tell whether a filesystem has a table entry."""
+        return dev in self._filesystems
 
     def know(self, dev: int, dir_fd: int) -> None:
         """
@@ -229,15 +274,10 @@ class Dispatcher:
         :raises KernelRefused: it cannot be marked
         """
         with self.lock:
-            filesystem = self._filesystems.get(dev)
-            if filesystem is None:  # unmounted
-                return
-            if mask:
-                filesystem.masks[slot] = mask
-            else:
-                filesystem.masks.pop(slot, None)
-            filesystem.whole = filesystem.whole & ~(1 << slot) | (is_whole << slot)
-            self._publish(dev, dir_fd)
+            wants = self._wants(slot, dev)
+            if wants is not None:  # else it is unmounted
+                wants.mask, wants.is_whole = mask, is_whole
+                self._publish(dev, dir_fd)
 
     def lose_filesystem(self, dev: int) -> None:
         """A filesystem is gone: its device may stand for another one from now on."""
@@ -245,32 +285,38 @@ class Dispatcher:
             filesystem = self._filesystems.pop(dev, None)
             if filesystem is not None:
                 self._tables.set_superblock(filesystem.place, dev, 0, 0, 0, 0)
-                for key in [key for key in self._points if key.dev == dev]:
-                    self._set_point(key, 0, 0)
+                for slot in filesystem.wants:
+                    self._forget_filesystem(self._slots[slot], dev)
                 self._tables.void_answers()
 
-    def set_root(self, slot: int, key: FpKey, is_included: bool | None, *, is_file: bool) -> None:
-        """
-        Make an object a root or an exception of a slot.
-
-        :param is_included: None: neither
-        """
+    def set_root(self, slot: int, key: FpKey, *, is_included: bool, is_file: bool) -> None:
+        """Make an object a root of a slot, or an exception."""
         bit = 1 << slot
         with self.lock:
+            wants = self._wants(slot, key.dev)
+            if wants is None:  # unmounted
+                return
             included, excluded = self._points.get(key, (0, 0))
-            had = bool((included | excluded) & bit)
             included, excluded = included & ~bit, excluded & ~bit
-            if is_included is not None:
-                included, excluded = (included | bit, excluded) if is_included else (included, excluded | bit)
-            self._set_point(key, included, excluded)
-            filesystem = self._filesystems.get(key.dev)
-            if filesystem is not None:
-                change = (is_included is not None) - had
-                filesystem.n_roots[slot] = filesystem.n_roots.get(slot, 0) + change
-                if is_file:
-                    flags = filesystem.n_flags
-                    flags[FpSuperblockFlag.HAS_FILE_ROOTS] = flags.get(FpSuperblockFlag.HAS_FILE_ROOTS, 0) + change
+            self._set_point(key, included | bit * is_included, excluded | bit * (not is_included))
+            if key not in self._slots[slot].points:
+                self._slots[slot].points[key] = is_file
+                wants.n_roots += 1
+                wants.flags[FpSuperblockFlag.HAS_FILE_ROOTS] += is_file
                 self._publish(key.dev, None)
+            self._tables.void_answers()
+
+    def unset_root(self, slot: int, key: FpKey) -> None:
+        """The opposite of :meth:`set_root`."""
+        with self.lock:
+            wants, is_file = self._wants(slot, key.dev), self._slots[slot].points.pop(key, None)
+            if wants is None or is_file is None:  # unmounted
+                return
+            included, excluded = self._points[key]
+            self._set_point(key, included & ~(1 << slot), excluded & ~(1 << slot))
+            wants.n_roots -= 1
+            wants.flags[FpSuperblockFlag.HAS_FILE_ROOTS] -= is_file
+            self._publish(key.dev, None)
             self._tables.void_answers()
 
     def set_marked(self, slot: int, dev: int, key: FpKey, *, on_child: bool = False, is_mount: bool = False) -> None:
@@ -279,24 +325,40 @@ class Dispatcher:
         if on_child:
             key = key._replace(dev=key.dev | _ON_CHILD)
         with self.lock:
-            found = self._marked.lookup(_KEY.pack(*key))
-            bits = int.from_bytes(found or b"", "little") | bit
-            self._marked.update(_KEY.pack(*key), pack_slots(bits))
-            flag = FpSuperblockFlag.HAS_MOUNT_MARKS if is_mount else FpSuperblockFlag.HAS_OBJECT_MARKS
-            flags = self._filesystems[dev].n_flags
-            flags[flag] = flags.get(flag, 0) + 1
+            wants = self._wants(slot, dev)
+            if wants is None:  # unmounted
+                return
+            self._set_marked_bits(key, self._marked_bits(key) | bit)
+            self._slots[slot].marked.add(key)
+            wants.flags[FpSuperblockFlag.HAS_MOUNT_MARKS if is_mount else FpSuperblockFlag.HAS_OBJECT_MARKS] += 1
             self._publish(dev, None)
 
-    def unset_marked(self, slot: int, key: FpKey, *, on_child: bool = False) -> None:
-        """The opposite of :meth:`set_marked`."""
-        if on_child:
-            key = key._replace(dev=key.dev | _ON_CHILD)
-        with self.lock:
-            bits = int.from_bytes(self._marked.lookup(_KEY.pack(*key)) or b"", "little") & ~(1 << slot)
-            if bits:
-                self._marked.update(_KEY.pack(*key), pack_slots(bits))
-            else:
-                self._marked.delete(_KEY.pack(*key))
+    def _marked_bits(self, key: FpKey) -> int:
+        return int.from_bytes(self._marked.lookup(_KEY.pack(*key)) or b"", "little")
+
+    def _set_marked_bits(self, key: FpKey, bits: int) -> None:
+        if bits:
+            self._marked.update(_KEY.pack(*key), pack_slots(bits))
+        else:
+            self._marked.delete(_KEY.pack(*key))
+
+    def _wants(self, slot: int, dev: int) -> _Wants | None:
+        """What a slot wants of a filesystem; None if that is not known, or no more."""
+        filesystem = self._filesystems.get(dev)
+        if filesystem is None:
+            return None
+        self._slots[slot].devs.add(dev)
+        return filesystem.wants.setdefault(slot, _Wants())
+
+    def _forget_filesystem(self, slot: _Slot, dev: int) -> None:
+        """What a slot has in a filesystem that is gone means nothing any more."""
+        slot.devs.discard(dev)
+        for key in [key for key in slot.points if key.dev == dev]:
+            self._set_point(key, 0, 0)
+            del slot.points[key]
+        for key in [key for key in slot.marked if key.dev & ~_ON_CHILD == dev]:
+            self._set_marked_bits(key, 0)
+            slot.marked.discard(key)
 
     def _set_point(self, key: FpKey, included: int, excluded: int) -> None:
         if included | excluded:
@@ -315,16 +377,17 @@ class Dispatcher:
     def _publish(self, dev: int, dir_fd: int | None) -> None:
         """Tell the programs, and the sentinel, what is wanted of a filesystem by now."""
         filesystem = self._filesystems[dev]
-        mask = 0
-        for one in filesystem.masks.values():
-            mask |= one
+        mask = whole = subtrees = flags = 0
+        for slot, wants in filesystem.wants.items():
+            mask |= wants.mask
+            whole |= wants.is_whole << slot
+            subtrees |= (wants.n_roots > 0) << slot
+            flags |= sum(flag for flag, n in wants.flags.items() if n > 0)
         if dir_fd is not None:
             self._sentinel.set_mask(dir_fd, filesystem.sentinel_mask, mask)
             filesystem.sentinel_mask = mask
-        subtrees = sum(1 << slot for slot, n in filesystem.n_roots.items() if n > 0)
-        flags = sum(flag for flag, n in filesystem.n_flags.items() if n > 0)
         wanted = mask & ~int(Mask.ONDIR | Mask.EVENT_ON_CHILD) | _STRUCTURE if mask else 0
-        self._tables.set_superblock(filesystem.place, dev, wanted, flags, filesystem.whole, subtrees)
+        self._tables.set_superblock(filesystem.place, dev, wanted, flags, whole, subtrees)
 
 
 def _u32(value: int) -> bytes:

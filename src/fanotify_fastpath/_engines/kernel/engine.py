@@ -13,7 +13,7 @@ from typing import Final
 
 from fanotify_fastpath._bpf._abi import FpKey, FpLimit
 from fanotify_fastpath._bpf.ring import RingReader
-from fanotify_fastpath._engines.base import Counters
+from fanotify_fastpath._engines.base import Counters, KernelCounters
 from fanotify_fastpath._engines.common.candidate import Inside
 from fanotify_fastpath._engines.common.housekeeper import Housekeeper
 from fanotify_fastpath._engines.common.mounts import MountFollower
@@ -97,6 +97,7 @@ class KernelEngine:
         self._n_reads = 0
         self._pid = os.getpid()
         self._failure: Exception | None = None
+        self._last_counters: KernelCounters | None = None
 
     # --- marks and handlers ---
 
@@ -187,9 +188,10 @@ class KernelEngine:
             attachments = self._chain.attachments if self._chain is not None else ()
             for attachment in attachments:
                 for roots in attachment.handler.root_sets():
-                    for root in roots.roots:
-                        with contextlib.suppress(OSError):
-                            self.watch_filesystem(root, 0)
+                    if not roots.filesystems() <= self.superblocks.keys():
+                        for root in roots.roots:
+                            with contextlib.suppress(OSError):
+                                self.watch_filesystem(root, 0)
                     wanted.setdefault(roots, 0)
             self._handler_sets = [roots.set_id for a in attachments for roots in a.handler.root_sets()]
             filters = _filters(attachments)
@@ -252,6 +254,11 @@ class KernelEngine:
             finally:
                 os.close(fd)
         return False
+
+    def kernel_counters(self) -> KernelCounters:
+        """What was counted in the kernel; after closing, up to then."""
+        with self._turns.urgent():
+            return self._last_counters or self._dispatcher.counters(self._group)
 
     def anchor(self, root: Root) -> None:
         """A root stands where it stands now: that was noted when it was installed."""
@@ -490,6 +497,7 @@ class KernelEngine:
         if self._housekeeper is not None:
             self._housekeeper.stop()
         with self._lock:
+            self._last_counters = self._dispatcher.counters(self._group)
             self._plan.update({})
             for slot in self._slots.values():
                 self._dispatcher.release_slot(slot)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,14 +20,33 @@ class Installed:
     A root set, as the programs have it.
 
     :ivar mask: event types and flags that its owner wants; 0: it only says where an object lies
+    :ivar changed: identities of those that came, went or changed since
     :ivar points: by identity: the programs' key, and whether it is a root (else an exception)
     """
 
     roots: RootSet
     slot: int
+    changed: set[bytes]
     mask: int = 0
     points: dict[bytes, tuple[FpKey, bool]] = field(default_factory=dict)
     devs: set[int] = field(default_factory=set)
+    _n_roots: Counter[int] = field(default_factory=Counter)
+
+    def note(self, identity: bytes, key: FpKey, is_included: bool) -> None:
+        """A point is installed."""
+        self.points[identity] = (key, is_included)
+        self._n_roots[key.dev] += is_included
+
+    def forget(self, identity: bytes) -> None:
+        """A point is no longer."""
+        key, was_included = self.points.pop(identity)
+        self._n_roots[key.dev] -= was_included
+        if not self._n_roots[key.dev]:
+            del self._n_roots[key.dev]
+
+    def root_devs(self) -> set[int]:
+        """Devices of the filesystems on which it has a root."""
+        return set(self._n_roots)
 
 
 class Plan:
@@ -57,46 +77,57 @@ class Plan:
         """Have the programs know these root sets, and what is wanted in each."""
         gone = self.sets.keys() - {roots.set_id for roots in wanted}
         for set_id in gone:
-            self._dispatcher.release_slot(self.sets.pop(set_id).slot)
+            installed = self.sets.pop(set_id)
+            installed.roots.untrack(installed.changed)
+            self._dispatcher.release_slot(installed.slot)
         for roots, mask in wanted.items():
-            installed = self.sets.get(roots.set_id)
-            if installed is None:
+            installed_or_none = self.sets.get(roots.set_id)
+            if installed_or_none is None:
                 slot = self._dispatcher.claim_slot(self._group)
-                installed = self.sets[roots.set_id] = Installed(roots, slot)
-            self._update_points(installed)
-            self._update_mask(installed, mask)
+                installed_or_none = self.sets[roots.set_id] = Installed(roots, slot, roots.track())
+            self._update_points(installed_or_none)
+            self._update_mask(installed_or_none, mask)
 
     def _update_points(self, installed: Installed) -> None:
-        points = installed.roots.points
-        for key in installed.points.keys() - points.keys():
-            kernel_key, _ = installed.points.pop(key)
-            self._dispatcher.set_root(installed.slot, kernel_key, None, is_file=False)
-        for key in points.keys() - installed.points.keys():
-            self._install(installed, *points[key])
-        for key, (kernel_key, was_included) in installed.points.items():
-            if points[key][1] != was_included:
-                self._dispatcher.set_root(installed.slot, kernel_key, points[key][1], is_file=not points[key][0].is_dir)
-                installed.points[key] = (kernel_key, points[key][1])
+        """Do what has changed since; what cannot be done now is tried again the next time."""
+        for key in list(installed.changed):
+            installed.changed.discard(key)  # first: it may change again meanwhile
+            wanted, has = installed.roots.points.get(key), installed.points.get(key)
+            if has is not None and wanted is None:
+                self._dispatcher.unset_root(installed.slot, has[0])
+                installed.forget(key)
+            elif has is not None and wanted is not None and wanted[1] != has[1]:
+                self._dispatcher.set_root(installed.slot, has[0], is_included=wanted[1], is_file=not wanted[0].is_dir)
+                installed.forget(key)
+                installed.note(key, has[0], wanted[1])
+            elif has is None and wanted is not None and not self._install(installed, *wanted):
+                installed.changed.add(key)
 
-    def _install(self, installed: Installed, root: Root, is_included: bool) -> None:
+    def _install(self, installed: Installed, root: Root, is_included: bool) -> bool:
+        """Make a root or an exception known. Returns whether it could be done."""
         superblock = self._superblock_of(root.key[:FSID_BYTES])
         if superblock is None:  # nothing is wanted there
-            return
+            return False
         with contextlib.suppress(OSError, FastpathError):
             fd = superblock.open_handle(root.key)
             try:
                 found = self._dispatcher.inspect(fd)
             finally:
                 os.close(fd)
-            with superblock.whole() as top:
-                self._dispatcher.know(found.key.dev, top)
-            self._dispatcher.set_root(installed.slot, found.key, is_included, is_file=not root.is_dir)
-            installed.points[root.key] = (found.key, is_included)
+                superblock.release()
+            if not self._dispatcher.knows(found.key.dev):
+                with superblock.whole() as top:
+                    self._dispatcher.know(found.key.dev, top)
+            is_file = not root.is_dir
+            self._dispatcher.set_root(installed.slot, found.key, is_included=is_included, is_file=is_file)
+            installed.note(root.key, found.key, is_included)
             if is_included:
                 self._on_root(root, found.key, found.path)
+            return True
+        return False
 
     def _update_mask(self, installed: Installed, mask: int) -> None:
-        devs = {key.dev for key, is_included in installed.points.values() if is_included}
+        devs = installed.root_devs()
         if mask == installed.mask and devs == installed.devs:
             return
         types = mask & ~int(EVENT_FLAGS)
