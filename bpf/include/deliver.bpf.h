@@ -7,6 +7,7 @@
 
 #include "climb.bpf.h"
 #include "merge.bpf.h"
+#include "namespace.bpf.h"
 
 struct handing {
 	struct workspace *work;
@@ -142,7 +143,7 @@ __noinline int hand_out(__u32 workspace, const struct fp_slots *whom, __u32 mask
 
 	if (!work || !whom)
 		return 0;
-	handing.tgid = work->event.tgid;
+	handing.tgid = bpf_get_current_pid_tgid() >> 32;
 	for (int w = 0; w < FP_SLOT_WORDS; w++) {
 		handing.bits = whom->words[w];
 		handing.first = w * 64;
@@ -201,7 +202,6 @@ static __always_inline void fill_in(struct fp_event *event, const struct inciden
 {
 	struct task_struct *task = fp_as(task_struct, bpf_get_current_task());
 	const struct cred *cred = fp_as(cred, fp_get(task, cred));
-	__u64 ids = bpf_get_current_pid_tgid();
 
 	event->boot_ns = bpf_ktime_get_boot_ns();
 	event->inode = incident->key.inode;
@@ -209,8 +209,7 @@ static __always_inline void fill_in(struct fp_event *event, const struct inciden
 	event->generation = incident->key.generation;
 	event->cgroup_id = bpf_get_current_cgroup_id();
 	event->epoch = incident->superblock_epoch;
-	event->tgid = ids >> 32;
-	event->tid = ids;
+	tell_numbers(event, task);
 	event->uid = fp_get(cred, euid.val);
 	event->gid = fp_get(cred, egid.val);
 	event->mount_id = incident->mount_id;

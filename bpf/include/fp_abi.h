@@ -66,6 +66,7 @@ struct fp_event {
 	__u32 generation;
 	/* grows with each rename of a directory on the filesystem */
 	__u32 epoch;
+	/* as the listener sees them; 0: it does not */
 	__u32 tgid;
 	__u32 tid;
 	/* effective ids, in the first user namespace */
@@ -152,9 +153,13 @@ struct fp_group {
 struct fp_settings {
 	/* grows when roots change: answers that were cached before are void */
 	__u32 epoch;
+	/* in the first namespace */
 	__u32 own_tgid;
 	/* for inspect: the descriptor asked about */
 	__u32 inspect_fd;
+	/* the listener's namespace of processes: how deep it lies (0: the first), and its number */
+	__u32 pid_level;
+	__u32 pid_namespace;
 	__u32 reserved;
 };
 
@@ -181,6 +186,9 @@ struct fp_inspection {
 	__u32 generation;
 	__u32 tgid;
 	__u32 mount_id;
+	/* the process's namespace of processes: how deep it lies, and its number */
+	__u32 pid_level;
+	__u32 pid_namespace;
 	__u16 mode;
 	__u16 flags;
 	__u32 path_len;

@@ -7,6 +7,7 @@
 #define INSPECT_BPF_H
 
 #include "climb.bpf.h"
+#include "namespace.bpf.h"
 
 SEC("iter/task_file")
 int inspect(struct bpf_iter__task_file *ctx)
@@ -18,6 +19,7 @@ int inspect(struct bpf_iter__task_file *ctx)
 	struct dentry *dentry;
 	struct inode *inode;
 	struct fp_key key;
+	const struct pid *pid;
 	const void *mount;
 	__u32 begin;
 
@@ -27,6 +29,9 @@ int inspect(struct bpf_iter__task_file *ctx)
 	dentry = fp_as(dentry, fp_get(fp_as(file, file), f_path.dentry));
 	mount = (const void *)fp_get(fp_as(file, file), f_path.mnt) - bpf_core_field_offset(struct mount, mnt);
 	told.tgid = fp_get(fp_as(task_struct, task), tgid);
+	pid = fp_get(fp_as(task_struct, task), thread_pid);
+	told.pid_level = fp_get(fp_as(pid, pid), level);
+	number_at(pid, told.pid_level, &told.pid_namespace);
 	told.mount_id = fp_get(fp_as(mount, mount), mnt_id);
 	told.mode = fp_get(inode, i_mode);
 	told.dev = fp_get(fp_as(super_block, fp_get(inode, i_sb)), s_dev);

@@ -113,6 +113,8 @@ class FpInspection(NamedTuple):
     generation: int
     tgid: int
     mount_id: int
+    pid_level: int
+    pid_namespace: int
     mode: int
     flags: int
     path_len: int
@@ -139,6 +141,8 @@ class FpSettings(NamedTuple):
     epoch: int
     own_tgid: int
     inspect_fd: int
+    pid_level: int
+    pid_namespace: int
     reserved: int
 
 
@@ -229,7 +233,7 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_inspection": Layout(
-            size=64,
+            size=72,
             fields={
                 "inode": Field(0, 8, "Q"),
                 "inside": Field(8, 32, "32s"),
@@ -237,9 +241,11 @@ LAYOUTS: Final = Layouts(
                 "generation": Field(44, 4, "I"),
                 "tgid": Field(48, 4, "I"),
                 "mount_id": Field(52, 4, "I"),
-                "mode": Field(56, 2, "H"),
-                "flags": Field(58, 2, "H"),
-                "path_len": Field(60, 4, "I"),
+                "pid_level": Field(56, 4, "I"),
+                "pid_namespace": Field(60, 4, "I"),
+                "mode": Field(64, 2, "H"),
+                "flags": Field(66, 2, "H"),
+                "path_len": Field(68, 4, "I"),
             },
         ),
         "fp_key": Layout(
@@ -258,12 +264,14 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_settings": Layout(
-            size=16,
+            size=24,
             fields={
                 "epoch": Field(0, 4, "I"),
                 "own_tgid": Field(4, 4, "I"),
                 "inspect_fd": Field(8, 4, "I"),
-                "reserved": Field(12, 4, "I"),
+                "pid_level": Field(12, 4, "I"),
+                "pid_namespace": Field(16, 4, "I"),
+                "reserved": Field(20, 4, "I"),
             },
         ),
         "fp_slot": Layout(
@@ -291,12 +299,12 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_tables": Layout(
-            size=106512,
+            size=106520,
             fields={
-                "settings": Field(0, 16, "16s"),
-                "superblocks": Field(16, 81920, "81920s"),
-                "slots": Field(81936, 2048, "2048s"),
-                "groups": Field(83984, 22528, "22528s"),
+                "settings": Field(0, 24, "24s"),
+                "superblocks": Field(24, 81920, "81920s"),
+                "slots": Field(81944, 2048, "2048s"),
+                "groups": Field(83992, 22528, "22528s"),
             },
         ),
     },

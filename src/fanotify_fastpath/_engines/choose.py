@@ -35,9 +35,7 @@ def make_engine(
     return _make(last, include_self, submounts == "follow", max_queued, with_tid, merge)
 
 
-def _make(
-    name: str, include_self: bool, follow: bool, max_queued: int, with_tid: bool, merge: bool
-) -> Engine:
+def _make(name: str, include_self: bool, follow: bool, max_queued: int, with_tid: bool, merge: bool) -> Engine:
     if name == "kernel":
         return _kernel_engine(include_self, follow, max_queued, with_tid, merge)
     if not merge:

@@ -51,6 +51,9 @@ class Inspection:
     :ivar path: below the top of its filesystem; empty for the top itself
     :ivar inside: one bit for each slot in which it lies
     :ivar is_decided: whether *inside* can be told
+    :ivar tgid: of this process, in the first namespace
+    :ivar pid_level: how deep this process's namespace of processes lies; 0: it is the first
+    :ivar pid_namespace: number of that namespace
     """
 
     key: FpKey
@@ -59,6 +62,8 @@ class Inspection:
     is_decided: bool
     tgid: int
     mount_id: int
+    pid_level: int
+    pid_namespace: int
 
 
 @dataclass(slots=True)
@@ -119,7 +124,8 @@ class Dispatcher:
         self._free_groups = list(range(FpLimit.N_GROUPS - 1, -1, -1))
         self._slots: dict[int, _Slot] = {}
         with open(os.devnull, "rb") as file:
-            self._tables.set_own(self.inspect(file.fileno()).tgid)
+            own = self.inspect(file.fileno())
+            self._tables.set_own(own.tgid, own.pid_level, own.pid_namespace)
 
     @property
     def way(self) -> str:
@@ -165,6 +171,8 @@ class Dispatcher:
             not told.flags & FpFlag.UNDECIDED,
             told.tgid,
             told.mount_id,
+            told.pid_level,
+            told.pid_namespace,
         )
 
     # --- groups ---
@@ -179,19 +187,25 @@ class Dispatcher:
         with self.lock:
             if not self._free_groups:
                 raise KernelRefused(f"this process has {FpLimit.N_GROUPS} groups; close some", errno.EMFILE)
-            ring = Map.create(MapType.RINGBUF, "fanfp_ring", max_entries=ring_bytes)
             number = self._free_groups.pop()
+        try:
+            ring = Map.create(MapType.RINGBUF, "fanfp_ring", max_entries=ring_bytes)
             flags = (
                 FpGroupFlag.INCLUDE_SELF * include_self | FpGroupFlag.MERGE * merge | FpGroupFlag.WITH_TID * with_tid
             )
             self._tables.clear_group(number, flags)
+            # without the lock: the kernel waits until no program uses the old entry, which takes long on a busy machine
             self._rings.update(_u32(number), _u32(ring.fd))
-            return number, ring
+        except BaseException:
+            with self.lock:
+                self._free_groups.append(number)
+            raise
+        return number, ring
 
     def close_group(self, number: int) -> None:
         """End a group; its slots must be gone."""
+        self._rings.delete(_u32(number))  # without the lock: this waits too
         with self.lock:
-            self._rings.delete(_u32(number))
             self._free_groups.append(number)
 
     def set_filters(self, group: int, slots: list[int]) -> None:

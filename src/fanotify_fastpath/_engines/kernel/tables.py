@@ -44,9 +44,11 @@ class Tables:
         at = _TABLES["settings"].offset + _SETTINGS["epoch"].offset
         self._put(at, (self._get(at) + 1) & 0xFFFFFFFF)
 
-    def set_own(self, tgid: int) -> None:
-        """Say which process is ours, by its number in the first namespace."""
-        self._put(_TABLES["settings"].offset + _SETTINGS["own_tgid"].offset, tgid)
+    def set_own(self, tgid: int, pid_level: int, pid_namespace: int) -> None:
+        """Say which process is ours, by its number in the first namespace; and in which namespace it is."""
+        own = {"own_tgid": tgid, "pid_level": pid_level, "pid_namespace": pid_namespace}
+        for name, value in own.items():
+            self._put(_TABLES["settings"].offset + _SETTINGS[name].offset, value)
 
     def set_inspected(self, fd: int) -> None:
         """Say which descriptor is asked about."""
