@@ -145,6 +145,12 @@ class KernelEngine:
         elif mark.scope is Scope.MOUNT:
             self._dispatcher.set_marked(slot, dev, FpKey(found.mount_id, 0, 0), is_mount=True)
 
+    def _release_slot(self, mark: Mark) -> None:
+        slot, dev = self._slots.pop(mark), self._devs.get(mark.root.key[:FSID_BYTES])
+        if dev is not None:
+            self._plan.ask_no_more(slot, dev)
+        self._dispatcher.release_slot(slot)
+
     def remove_mark(self, mark: Mark) -> None:
         """Stop delivering events for *mark*."""
         with self._turns.urgent():
@@ -154,7 +160,7 @@ class KernelEngine:
                 self._marks.remove(mark)
                 mark.roots.off_change(self.refresh)
                 if mark in self._slots:
-                    self._dispatcher.release_slot(self._slots.pop(mark))
+                    self._release_slot(mark)
                 self.refresh()
 
     def add_root(self, mark: Mark, root: Root) -> None:
@@ -499,8 +505,8 @@ class KernelEngine:
         with self._lock:
             self._last_counters = self._dispatcher.counters(self._group)
             self._plan.update({})
-            for slot in self._slots.values():
-                self._dispatcher.release_slot(slot)
+            for mark in list(self._slots):
+                self._release_slot(mark)
             self._dispatcher.close_group(self._group)
             for superblock in self.superblocks.values():
                 superblock.release()

@@ -79,6 +79,8 @@ class Plan:
         for set_id in gone:
             installed = self.sets.pop(set_id)
             installed.roots.untrack(installed.changed)
+            for dev in installed.devs if installed.mask else ():
+                self.ask_no_more(installed.slot, dev)
             self._dispatcher.release_slot(installed.slot)
         for roots, mask in wanted.items():
             installed_or_none = self.sets.get(roots.set_id)
@@ -131,12 +133,24 @@ class Plan:
         if mask == installed.mask and devs == installed.devs:
             return
         types = mask & ~int(EVENT_FLAGS)
-        for superblock_dev in devs | installed.devs:
-            superblock = self._superblock_at(superblock_dev)
+        for dev in installed.devs - devs if types else devs | installed.devs:
+            self.ask_no_more(installed.slot, dev)
+        for dev in devs if types else ():
+            superblock = self._superblock_at(dev)
             if superblock is not None:
                 with superblock.whole() as fd:
-                    self._dispatcher.ask(installed.slot, superblock_dev, types if superblock_dev in devs else 0, fd)
-            else:
-                self._dispatcher.ask(installed.slot, superblock_dev, 0, None)
+                    self._dispatcher.ask(installed.slot, dev, types, fd)
         self._dispatcher.set_slot_mask(installed.slot, mask)
         installed.mask, installed.devs = mask, devs
+
+    def ask_no_more(self, slot: int, dev: int) -> None:
+        """A slot wants nothing of a filesystem: the kernel need not tell of it, where it can be reached still."""
+        superblock = self._superblock_at(dev)
+        try:
+            if superblock is not None:
+                with superblock.whole() as fd:
+                    self._dispatcher.ask(slot, dev, 0, fd)
+                return
+        except OSError:  # something is mounted over it, or it is gone
+            pass
+        self._dispatcher.ask(slot, dev, 0, None)

@@ -49,8 +49,10 @@ class Sentinel:
         if new & ~old:
             self._mark(MarkFlag.ADD | MarkFlag.IGNORE_SURV | MarkFlag.FILESYSTEM, new & ~old | Mask.ONDIR, dir_fd)
         if old & ~new:
+            # a mark that has this flag left would stay
+            gone = old & ~new | (0 if new else Mask.ONDIR)
             with contextlib.suppress(KernelRefused):  # unmounted meanwhile
-                self._mark(MarkFlag.REMOVE | MarkFlag.IGNORE_SURV | MarkFlag.FILESYSTEM, old & ~new, dir_fd)
+                self._mark(MarkFlag.REMOVE | MarkFlag.IGNORE_SURV | MarkFlag.FILESYSTEM, gone, dir_fd)
 
     def keep(self, dir_fd: int) -> None:
         """Keep the inode of a directory, so that its unmounting is heard."""
