@@ -16,12 +16,12 @@ from fanotify_fastpath import Group, Mask
 
 
 def main(engine: Any, directory: str) -> None:
-    """Make a file, have a child make another, and print what was heard."""
+    """Make a file, have its child make another, and print what was heard."""
     with Group(engine=engine, with_tid=True) as group:
         group.mark(directory, Mask.CREATE)
         with open(f"{directory}/own", "w"):
             pass
-        child = subprocess.Popen(["sh", "-c", f": > {directory}/childs; read wait"], stdin=subprocess.PIPE)
+        child = subprocess.Popen(["sh", "-c", f": > {directory}/by-child; read wait"], stdin=subprocess.PIPE)
         events = group.read(timeout_s=30)
         child.communicate(b"\n")
         told = [(os.path.basename(event.path or "?"), event.tgid, event.tid, event.exe, event.comm) for event in events]

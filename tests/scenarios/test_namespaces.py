@@ -19,7 +19,7 @@ def test_a_listener_in_a_namespace_of_processes_knows_itself_and_others(stage: S
     found = json.loads(done.stdout)
     assert found["own"] == 1
     assert [(name, tgid, tid, exe) for name, tgid, tid, exe, _ in found["told"]] == [
-        ("childs", found["child"], found["child"], found["shell"])
+        ("by-child", found["child"], found["child"], found["shell"])
     ]
 
 
