@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -220,6 +221,22 @@ def test_a_fork_leaves_the_parents_group_alone(stage: Stage) -> None:
     assert in_child(child) == "closed"
     stage.other(actions.touch, root / "after")
     assert paths(ears.hear(root), Mask.CREATE, root) == ["before", "in-child", "after"]
+
+
+def test_a_child_of_a_listener_may_listen_itself(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("children.DEADLINE_S", DEADLINE_S)  # it may have to load programs
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+
+    def child() -> list[str | None]:
+        with Group(engine=stage.engine) as group:
+            group.mark(root, Mask.CREATE)
+            actions.touch(root / "in-child")
+            subprocess.run(["touch", root / "in-grandchild"], check=True)
+            return [event.path for event in group.read(timeout_s=DEADLINE_S)]
+
+    assert in_child(child) == [str(root / "in-grandchild")]
+    assert paths(ears.hear(root), Mask.CREATE, root) == ["in-child", "in-grandchild"]
 
 
 def test_two_groups_hear_the_same_and_each_its_own(stage: Stage) -> None:

@@ -414,6 +414,21 @@ _n_users = 0
 _refused: FastpathError | None = None
 
 
+#: what a child of a fork has of its parent's: kept, for its groups use it until they are closed
+_inherited: list[Dispatcher] = []
+
+
+def _begin_anew() -> None:
+    """In a child: the programs that it inherits look at its parent's descriptors, and leave out its parent."""
+    global _lock, _shared, _n_users
+    if _shared is not None:
+        _inherited.append(_shared)
+    _lock, _shared, _n_users = threading.Lock(), None, 0
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def acquire() -> Dispatcher:
     """
     Take the dispatcher of this process; :func:`release` it in the end.
