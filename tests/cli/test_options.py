@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fanotify_fastpath import HandlerNotFound, InvalidArgument, Mask, __version__
+from fanotify_fastpath import HandlerNotFound, InvalidArgument, Mask, UnsupportedFeature, __version__
+from fanotify_fastpath._engines import choose
 from fanotify_fastpath.cli import main
 from fanotify_fastpath.cli.exits import UsageError
 from fanotify_fastpath.cli.guard import parse_deny, parse_uid
@@ -104,7 +105,11 @@ def test_an_unknown_handler_is_1(capsys: Capture) -> None:
     assert capsys.readouterr().err.count("registered are allow-deny-list") == 2
 
 
-def test_the_kernel_engine_is_4(capsys: Capture) -> None:
+def test_an_engine_that_does_not_work_here_is_4(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise UnsupportedFeature("the kernel engine does not work here")
+
+    monkeypatch.setattr(choose, "check", refuse)
     assert main(["watch", ".", "--engine", "kernel"]) == 4
     assert "kernel engine" in capsys.readouterr().err
 
