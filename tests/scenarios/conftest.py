@@ -32,6 +32,25 @@ def _engines() -> tuple[EngineName, ...]:
 
 #: the engines that every scenario runs on
 ENGINES = _engines()
+#: modules that run on all engines also where FP_ENGINE names one for the others
+SAMPLE = ("test_differences.py", "test_subtree.py")
+#: for a test that takes the fanotify engine apart
+only_fanotify = pytest.mark.parametrize("engine", ["fanotify"], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where FP_ENGINE names an engine, as in the machines of tools/vm, the others are left to a sample."""
+    wanted = os.environ.get("FP_ENGINE")
+    if not wanted:
+        return
+    left_out = [item for item in items if _engine_of(item) not in (wanted, None) and item.path.name not in SAMPLE]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _engine_of(item: pytest.Item) -> object:
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get("engine")
 
 
 @pytest.fixture(params=ENGINES)

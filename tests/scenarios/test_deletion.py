@@ -110,6 +110,7 @@ def test_a_deleted_file_that_is_still_open_is_told_once_and_its_directory_may_go
     assert sorted(paths(heard, Mask.DELETE, root)) == ["d", "d/f"]
 
 
+@only_fanotify
 @both_ways
 @only_fanotify
 @pytest.mark.parametrize("is_dir", [False, True])

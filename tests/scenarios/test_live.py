@@ -10,12 +10,13 @@ import pytest
 
 from conftest import open_descriptors
 from fanotify_fastpath import Group, Mask, Scope
+from sizes import repeated
 
 from . import actions
 from .conftest import Stage
 from .support import Other, paths
 
-N_CYCLES = 200
+N_CYCLES = repeated(200, 40)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
 from fanotify_fastpath._engines.kernel.engine import KernelEngine
 
 from . import actions
-from .conftest import Stage, both_ways
+from .conftest import Stage, both_ways, only_fanotify
 from .support import paths, renames, told
 
 IN, OUT = ("outside/tree", "root/tree", "in"), ("root/tree", "outside/tree", "out")
@@ -169,6 +169,7 @@ def test_s10_a_remembered_tree_moved_in_is_rescanned(stage: Stage) -> None:
     assert heard.created == ["root/tree/a/two"] or heard.rescans == ["root/tree"]
 
 
+@only_fanotify
 @both_ways
 def test_s10_a_tree_moved_in_and_on_before_anyone_read_is_rescanned_where_it_went(stage: Stage) -> None:
     border = Border(stage, "outside/tree/a")
@@ -220,6 +221,7 @@ def test_s11_in_and_out_again_the_other_way_round(stage: Stage) -> None:
     border.hear().is_told_by_where_it_happened(["inside0", "inside1", "inside2"])
 
 
+@only_fanotify
 @both_ways
 def test_s11_in_and_out_again_where_reading_is_slow(stage: Stage) -> None:
     border = Border(stage, "root/tree/a")

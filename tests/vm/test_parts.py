@@ -1,10 +1,12 @@
 """The parts of the runner that need no machine."""
 
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from vmtier import initramfs, kernels, suite
+from vmtier import initramfs, kernels, several, skips, suite
 from vmtier.errors import VmError
 
 MADISON = """\
@@ -75,3 +77,63 @@ def test_results_are_summed_up() -> None:
         '<testsuite tests="3" skipped="0" failures="0" errors="0"/></testsuites>'
     )
     assert suite.summary(junit) == "8 passed, 2 skipped, 2 failed"
+
+
+JUNIT = """<testsuites><testsuite>
+<testcase classname="tests.a.test_x" name="test_one[ext4-1]"><skipped type="pytest.skip" message="too old"/></testcase>
+<testcase classname="tests.a.test_x" name="test_two"/>
+</testsuite></testsuites>"""
+
+
+def one_skip(tests: str) -> list[skips.Skip]:
+    return skips.read_list(f'[[skip]]\ntests = "{tests}"\nkernels = ["1"]\nreason = "so"\n')
+
+
+def test_a_skip_must_be_listed() -> None:
+    assert skips.skipped(JUNIT) == {"tests/a/test_x.py::test_one[ext4-1]": "too old"}
+    assert skips.unexpected(JUNIT, one_skip("tests/a/test_x.py::test_one[*]"), is_complete=True) == []
+    (wrong,) = skips.unexpected(JUNIT, one_skip("tests/a/test_x.py::test_one"), is_complete=False)
+    assert "not listed" in wrong
+    assert "tests/a/test_x.py::test_one[ext4-1]: too old" in wrong
+
+
+def test_what_is_listed_must_be_skipped_when_all_is_run() -> None:
+    listed = [*one_skip("tests/a/test_x.py::test_one[*]"), *one_skip("tests/a/test_x.py::test_two")]
+    assert skips.unexpected(JUNIT, listed, is_complete=False) == []
+    (wrong,) = skips.unexpected(JUNIT, listed, is_complete=True)
+    assert wrong == "listed in skips.toml, but not skipped: tests/a/test_x.py::test_two"
+
+
+def test_the_list_of_skips_names_tests_and_kernels_that_exist() -> None:
+    root = skips.LIST.parents[2]
+    for skip in skips.read_list(skips.LIST.read_text()):
+        module, _, name = skip.tests.partition("::")
+        assert f"def {name.partition('[')[0]}(" in (root / module).read_text()
+        assert set(skip.kernels) <= set(suite.all_series())
+        assert skip.reason
+
+
+def test_what_several_print_is_told_apart_and_ends_with_the_last_line_of_each(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code = several.run_all({"a": ["sh", "-c", "echo one; echo two"], "b": ["sh", "-c", "echo three; exit 7"]})
+    lines = capfd.readouterr().out.splitlines()
+    assert code == 7
+    assert sorted(lines[:3]) == ["a| one", "a| two", "b| three"]
+    assert lines[3:] == ["two", "three"]
+
+
+def test_several_are_ended_together() -> None:
+    script = (
+        "import signal, sys; sys.path.insert(0, sys.argv[1]); from vmtier import several\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "several.run_all(dict.fromkeys('ab', ['sh', '-c', 'echo $$; exec sleep 1000']))\n"
+    )
+    tools = str(Path(several.__file__).parents[1])
+    with subprocess.Popen([sys.executable, "-c", script, tools], stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdout is not None
+        pids = [int(runner.stdout.readline().partition("|")[2]) for _ in range(2)]
+        assert all(Path("/proc", str(pid)).exists() for pid in pids)
+        runner.send_signal(signal.SIGTERM)
+        assert runner.wait(30) == 143
+    assert not any(Path("/proc", str(pid)).exists() for pid in pids)

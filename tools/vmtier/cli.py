@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from . import kernels, suite
+from . import kernels, several, suite
 from .errors import VmError
 from .machine import ENDINGS, Machine
 
@@ -63,13 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--share", action="append", default=[], type=_directory, metavar="DIR", help="writable inside")
     run.add_argument("--console", action="store_true", help="print the kernel's messages in the end")
     run.set_defaults(run=_run)
-    test = commands.add_parser("test", help="run tests, each kernel booted once")
+    test = commands.add_parser("test", help="run tests, each kernel booted once, all at the same time")
     test.add_argument("--kernel", action="append", metavar="SERIES", help=f"default: {' '.join(suite.all_series())}")
     test.add_argument("--results", type=Path, default=CHECKOUT / "build" / "vm", metavar="DIR", help="for JUnit files")
+    test.add_argument("--long", action="store_true", help="of the usual tests those that take minutes each")
     test.add_argument("arguments", nargs="*", metavar="ARG", help="for pytest, instead of the usual tests")
     test.set_defaults(run=_test)
     for command, timeout_s in ((run, 1800), (test, 3600)):
-        command.add_argument("--cpus", type=int, default=2, metavar="N", help="default: %(default)s")
+        command.add_argument("--cpus", type=int, default=2, metavar="N", help="default: %(default)s; of all machines")
         command.add_argument("--memory", type=int, default=2048, metavar="MIB", help="default: %(default)s")
         command.add_argument(
             "--timeout",
@@ -120,19 +121,29 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    reports = []
-    for series in options.kernel or suite.all_series():
-        machine = Machine(
-            kernels.get(series),
-            CHECKOUT,
-            n_cpus=options.cpus,
-            memory_mib=options.memory,
-            timeout_s=options.timeout or None,
-        )
-        reports.append(suite.run(series, machine, options.arguments, options.results))
-    for report in reports:
-        print(report.line)
-    return next((report.exit_code for report in reports if report.exit_code), 0)
+    chosen = options.kernel or suite.all_series()
+    found = {series: kernels.get(series) for series in chosen}
+    if len(chosen) > 1:
+        return several.run_all({series: _alone(options, series, len(chosen)) for series in chosen})
+    (series,) = chosen
+    machine = Machine(
+        found[series],
+        CHECKOUT,
+        n_cpus=options.cpus,
+        memory_mib=options.memory,
+        timeout_s=options.timeout or None,
+    )
+    report = suite.run(series, machine, options.arguments, options.results, is_long=options.long)
+    print(report.line)
+    return report.exit_code
+
+
+def _alone(options: argparse.Namespace, series: str, n_machines: int) -> list[str]:
+    """The command line that does the same on one kernel, with its share of the processors."""
+    command = [sys.executable, str(CHECKOUT / "tools" / "vm"), "test", "--kernel", series]
+    command += ["--cpus", str(max(1, options.cpus // n_machines)), "--memory", str(options.memory)]
+    command += ["--timeout", str(options.timeout), "--results", str(options.results)]
+    return [*command, *(["--long"] if options.long else []), "--", *options.arguments]
 
 
 def _fetch(options: argparse.Namespace) -> int:

@@ -12,12 +12,16 @@ from pathlib import Path
 
 from .errors import VmError
 from .machine import Machine
+from .skips import listed, unexpected
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 #: what is run inside without being asked for something else
-USUAL = ("tests/vm/inside", "tests/scenarios/test_subtree.py")
+USUAL = ("tests/vm/inside", "tests/kernel", "tests/scenarios")
 #: what runs in translation is slower by an order of magnitude
 TIMEOUT_S = 600
+#: and does this part of the work of tests that only repeat something (tests/sizes.py)
+WORK = 0.1
+N_SLOWEST = 15
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,25 @@ def all_series() -> list[str]:
     return list(tomllib.loads((TESTS / "vm" / "kernels.toml").read_text()))
 
 
-def run(series: str, machine: Machine, arguments: list[str], results: Path) -> Report:
+def run(series: str, machine: Machine, arguments: list[str], results: Path, *, is_long: bool = False) -> Report:
     """
     Run pytest in a machine, and pass its output on.
 
     :param arguments: for pytest, instead of the usual tests
     :param results: where junit-SERIES.xml is put
+    :param is_long: of the usual tests those that take minutes each
     """
+    is_usual = not arguments
     results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fanotify-fastpath-junit-") as work:
         junit = Path(work) / "junit.xml"
         command = [".venv/bin/python", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
-        command += ["--timeout", str(TIMEOUT_S), "--junitxml", str(junit), *(arguments or USUAL)]
+        command += ["--timeout", str(TIMEOUT_S), "--durations", str(N_SLOWEST), "--junitxml", str(junit)]
+        command += [*(["-m", "long"] if is_long else []), *(arguments or USUAL)]
         begin = time.monotonic()
         promises = {"FP_VM_KERNEL": series, "FP_VM_RELEASE": machine.kernel.release}
-        promises |= {"FP_KERNEL_TESTS": "1", "FP_REQUIRE_ROOT": "1"}
+        promises |= {"FP_KERNEL_TESTS": "1", "FP_REQUIRE_ROOT": "1", "FP_WORK": str(WORK)}
+        promises |= {"FP_ENGINE": "kernel"} if is_usual else {}
         inside = replace(machine, shares=[Path(work)], environment=promises)
         try:
             exit_code = inside.run(command, sys.stdout.buffer, sys.stderr.buffer)
@@ -63,7 +71,12 @@ def run(series: str, machine: Machine, arguments: list[str], results: Path) -> R
         if not junit.exists():
             return Report(f"{machine.kernel.version}: no results, exit code {exit_code}", exit_code or os.EX_SOFTWARE)
         shutil.copyfile(junit, results / f"junit-{series}.xml")
-        return Report(f"{machine.kernel.version}: {summary(junit.read_text())} in {duration_s:.0f} s", exit_code)
+        wrong = unexpected(junit.read_text(), listed(series), is_complete=is_usual and not is_long)
+        for line in wrong:
+            print(line)
+        line = f"{machine.kernel.version}: {summary(junit.read_text())} in {duration_s:.0f} s"
+        line += f", {len(wrong)} other skips than listed" if wrong else ""
+        return Report(line, exit_code or bool(wrong))
 
 
 def summary(junit: str) -> str:
