@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanotify_fastpath import Event, Group, Mask, UnsupportedFeature
+from fanotify_fastpath import Event, Group, Mask
 from fanotify_fastpath._engines.common.housekeeper import Housekeeper
 
 from . import actions
@@ -69,17 +69,6 @@ def test_what_waits_unread_is_not_told_again_and_what_was_read_is(stage: Stage, 
         for _ in range(N):
             one(actions.read, root / "file")
         assert types(read_all(group)) == {"open": 1, "access": 1, "close_nowrite": 1}
-
-
-def test_without_merging_every_event_is_told(stage: Stage, root: Path, one: Other) -> None:
-    if stage.engine == "fanotify":
-        with pytest.raises(UnsupportedFeature, match="merges"):
-            stage.group(merge=False)
-        return
-    group = group_on(stage, root, ACCESSES, merge=False)
-    for _ in range(N):
-        one(actions.read, root / "file")
-    assert types(read_all(group)) == {"open": N, "access": N, "close_nowrite": N}
 
 
 def test_each_group_has_a_reader_of_its_own(stage: Stage, root: Path, one: Other) -> None:

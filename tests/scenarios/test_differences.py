@@ -1,0 +1,196 @@
+"""
+What differs between the engines, on each of them: one test for each row of the table in docs/engines.md.
+
+A new row needs a test here, and names it.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from children import as_nobody
+from fanotify_fastpath import Event, Group, Mask, NotPermitted, Scope, UnsupportedFeature
+
+from . import actions
+from .conftest import Stage
+from .support import Other, paths
+from .test_attach import make_reachable
+
+#: what races with the reading of events is tried as often
+N_TRIES = 20
+
+
+def test_what_is_unread_is_merged_or_comes_by_itself(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    types = Mask.CREATE | Mask.MODIFY | Mask.CLOSE_WRITE
+    ears = stage.watch(root, types)
+    for n in range(N_TRIES):
+        stage.other(actions.write, root / f"f{n}")
+    masks: dict[str, list[Mask]] = {}
+    for event in ears.hear(root):
+        masks.setdefault(event.path or "", []).append(event.mask)
+    assert len(masks) == N_TRIES
+    if stage.engine == "kernel":
+        assert list(masks.values()) == [[Mask.CREATE, Mask.MODIFY, Mask.CLOSE_WRITE]] * N_TRIES
+    else:
+        assert any(len(told) < 3 for told in masks.values())
+    assert all(sum(told, Mask(0)) == types or told[0] == types for told in masks.values())
+
+
+def test_without_merging_every_event_is_told(stage: Stage) -> None:
+    if stage.engine == "fanotify":
+        with pytest.raises(UnsupportedFeature, match="merges"):
+            stage.group(merge=False)
+        return
+    (root,) = stage.dirs("root")
+    (root / "file").write_bytes(b"x")
+    ears = stage.watch(root, Mask.OPEN | Mask.ACCESS, merge=False)
+    for _ in range(N_TRIES):
+        stage.other(actions.read, root / "file")
+    told = [event.mask for event in ears.hear(root) if event.path == str(root / "file")]
+    assert told == [Mask.OPEN, Mask.ACCESS] * N_TRIES
+
+
+def test_after_a_move_in_is_told_to_read_anew_or_all_that_happened(stage: Stage) -> None:
+    root, outside = stage.dirs("root", "outside")
+    ears = stage.watch(root)
+    n_rescans = 0
+    for n in range(N_TRIES):
+        stage.dirs(f"outside/tree{n}/a")
+        stage.other(actions.write, outside / f"tree{n}/a/before")
+        ears.hear(root)
+        stage.other(os.rename, outside / f"tree{n}", root / f"tree{n}")
+        stage.other(actions.write, root / f"tree{n}/a/after")
+        heard = ears.hear(root)
+        rescans = paths(heard, Mask.RESCAN, root)
+        n_rescans += len(rescans)
+        assert paths(heard, Mask.CREATE, root) == [f"tree{n}/a/after"] or rescans == [f"tree{n}"]
+    assert (n_rescans == 0) == (stage.engine == "kernel")
+
+
+def test_a_path_longer_than_path_max_is_told_in_full_or_lacks_its_beginning(stage: Stage) -> None:
+    name, depth = b"n" * 40, 150
+    root, outside = stage.dirs("root", "outside")
+    for top in (root, outside):
+        stage.other(actions.make_deep, top, name, depth)
+    ears = stage.watch(root, Mask.CREATE)
+    for top in (root, outside):
+        stage.other(actions.touch_deep, top, name, depth, b"leaf")
+    (event,) = ears.hear(root)
+    path = b"/".join([os.fsencode(root), *([name] * depth), b"leaf"])
+    assert not event.undecided
+    if stage.engine == "kernel":
+        assert event.is_truncated
+        assert event.raw_path == stage.as_told(path) != path
+    else:
+        assert (event.raw_path, event.is_truncated) == (path, False)
+    for top in (root, outside):
+        stage.other(actions.remove_deep, top, name)
+
+
+def test_below_256_directories_is_decided_or_sent_as_undecided(stage: Stage) -> None:
+    name, depth = b"d", 300
+    root, outside = stage.dirs("root", "outside")
+    for top in (root, outside):
+        stage.other(actions.make_deep, top, name, depth)
+    ears = stage.watch(root, Mask.CREATE)
+    for top in (root, outside):
+        stage.other(actions.touch_deep, top, name, depth, b"leaf")
+    expected = [os.fsencode(top) + b"/d" * depth + b"/leaf" for top in (root, outside)]
+    heard = [(event.raw_path, event.undecided) for event in ears.hear(root)]
+    assert heard == ([(path, True) for path in expected] if stage.engine == "kernel" else [(expected[0], False)])
+    for top in (root, outside):
+        stage.other(actions.remove_deep, top, name)
+
+
+def test_the_user_is_who_it_was_or_who_it_has_become(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    uids = []
+    for n in range(N_TRIES):
+        with Other() as changing:  # another one each time: what is known of a process is kept for a while
+            changing(actions.touch_and_become, root / f"f{n}", 1000 + n)
+            (event,) = ears.hear(root)
+        uids.append(event.uid)
+    if stage.engine == "kernel":
+        assert uids == [0] * N_TRIES
+    else:
+        assert set(uids) - {0} <= {1000 + n for n in range(N_TRIES)}
+        assert set(uids) != {0}
+
+
+@contextmanager
+def turned_into_sleep(script: str) -> Iterator[None]:
+    """Run a shell script, then have its process run another program; the block begins after that."""
+    code = f"{script}\nexec sh -c 'echo; exec sleep 1000'"
+    with subprocess.Popen(["dash", "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while os.path.basename(os.readlink(f"/proc/{process.pid}/exe")) != "sleep":
+            pass
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def after_exec(stage: Stage) -> list[Event]:
+    """Events of processes that run another program by the time that they are read."""
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    heard = []
+    for n in range(N_TRIES // 4):
+        with turned_into_sleep(f"> {root}/f{n}"):
+            heard += ears.hear(root)
+    assert paths(heard, Mask.CREATE, root) == [f"f{n}" for n in range(N_TRIES // 4)]
+    return heard
+
+
+def test_the_name_of_the_program_is_what_it_was_or_what_it_is(stage: Stage) -> None:
+    names = {event.comm for event in after_exec(stage)}
+    assert names == {"dash"} if stage.engine == "kernel" else names & {"sh", "sleep"}
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "overlayfs"], indirect=True)
+def test_the_inode_is_told_always_or_where_the_handle_tells_it(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    stage.other(actions.touch, root / "file")
+    (event,) = ears.hear(root)
+    is_told = stage.engine == "kernel" or stage.filesystem.kind == "ext4"
+    assert event.inode == (os.stat(root / "file").st_ino if is_told else None)
+
+
+def test_plain_users_have_single_directories_or_nothing(stage: Stage) -> None:
+    def listen() -> list[str]:
+        with Group(engine=stage.engine) as group:
+            group.mark(directory, Mask.CREATE | Mask.EVENT_ON_CHILD, scope=Scope.INODE)
+            ears = stage.ears(group)
+            stage.other(actions.touch, directory / "file")
+            return paths(ears.hear(directory), Mask.CREATE, directory)
+
+    (directory,) = stage.dirs("directory")
+    make_reachable(directory)
+    if stage.engine == "kernel":
+        with pytest.raises(NotPermitted):
+            as_nobody(listen)
+    else:
+        assert as_nobody(listen) == ["file"]
+
+
+def test_what_an_attached_subtree_leaves_out_is_counted_here_or_in_the_kernel(stage: Stage) -> None:
+    root, outside = stage.dirs("root", "outside")
+    group = stage.group()
+    group.mark(stage.filesystem.mountpoint, Mask.CREATE, scope=Scope.FILESYSTEM)
+    group.attach("monitor-subtree", roots=[root])
+    stage.other(actions.make_files, outside, N_TRIES)
+    stage.other(actions.touch, root / "file")
+    assert [event.path for event in group.read()] == [str(root / "file")]
+    in_kernel = group.kernel_counters
+    if in_kernel is None:
+        assert (stage.engine, group.counters.n_skipped) == ("fanotify", N_TRIES)
+    else:
+        assert (stage.engine, group.counters.n_skipped, in_kernel.n_skipped) == ("kernel", 0, N_TRIES)
