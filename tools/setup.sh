@@ -22,7 +22,7 @@ inotify-tools   inotifywait
 clang           clang
 libbpf-dev      /usr/include/bpf/bpf_helpers.h
 '
-# Virtual machines with other kernels. Only make vm and make vmtest use them.
+# Virtual machines with other kernels: make test, make vm and the like.
 PACKAGES_VM='
 qemu-system-x86 qemu-system-x86_64
 busybox-static  /var/lib/dpkg/info/busybox-static.list
@@ -112,7 +112,7 @@ install_packages() {
     say "installing Debian packages:" $needed $vm $optional
     apt update
     [ -z "$needed" ] || apt install --no-install-recommends $needed
-    [ -z "$vm" ] || install_for_vm $vm || say "without (only make vm and make vmtest use it):" $vm
+    [ -z "$vm" ] || install_for_vm $vm || say "without, so that make test and make vm will fail:" $vm
     for package in $optional; do
         apt install --no-install-recommends "$package" || say "going on without $package"
     done

@@ -32,8 +32,8 @@ def _engines() -> tuple[EngineName, ...]:
 
 #: the engines that every scenario runs on
 ENGINES = _engines()
-#: modules that run on all engines also where FP_ENGINE names one for the others
-SAMPLE = ("test_differences.py", "test_subtree.py")
+#: modules that run on all engines also where FP_ENGINE names one for the others, and without an engine (test_guard_*)
+SAMPLE = ("test_differences.py", "test_guard_denies.py", "test_subtree.py")
 #: for a test that takes the fanotify engine apart
 only_fanotify = pytest.mark.parametrize("engine", ["fanotify"], indirect=True)
 
@@ -43,12 +43,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = os.environ.get("FP_ENGINE")
     if not wanted:
         return
-    left_out = [item for item in items if _engine_of(item) not in (wanted, None) and item.path.name not in SAMPLE]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    here = Path(__file__).parent
+    left_out = {
+        item
+        for item in items
+        if here in item.path.parents and item.path.name not in SAMPLE and _engine_of(item) != wanted
+    }
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 def _engine_of(item: pytest.Item) -> object:
+    """The engine of a test; those without guard, which is on every engine the work of fanotify."""
     callspec = getattr(item, "callspec", None)
     return None if callspec is None else callspec.params.get("engine")
 

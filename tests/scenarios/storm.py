@@ -36,7 +36,7 @@ class Plan:
     n_outer: int = 8
     n_inner: int = 24
     plain_names: int = 7
-    pause_s: float = 0.002
+    pause_s: float = 0.002  # of those who rename, after each time
 
     def outer_name(self, n: int, moves: int) -> str:
         return f"outer{n}" if n >= self.plain_names else f"outer{n}-{moves}"

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     test = commands.add_parser("test", help="run tests, each kernel booted once, all at the same time")
     test.add_argument("--kernel", action="append", metavar="SERIES", help=f"default: {' '.join(suite.all_series())}")
     test.add_argument("--results", type=Path, default=CHECKOUT / "build" / "vm", metavar="DIR", help="for JUnit files")
-    test.add_argument("--long", action="store_true", help="of the usual tests those that take minutes each")
+    test.add_argument("--long", action="store_true", help="instead of the usual tests those that take minutes each")
     test.add_argument("arguments", nargs="*", metavar="ARG", help="for pytest, instead of the usual tests")
     test.set_defaults(run=_test)
     for command, timeout_s in ((run, 1800), (test, 3600)):

@@ -17,6 +17,8 @@ from .skips import listed, unexpected
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 #: what is run inside without being asked for something else
 USUAL = ("tests/vm/inside", "tests/kernel", "tests/scenarios")
+#: and of that which takes minutes each, as much as can be waited for
+LONG = ("tests/kernel/test_leaks.py", "tests/scenarios/test_storm.py::test_s17_a_million_operations[kernel-scope-ext4]")
 #: what runs in translation is slower by an order of magnitude
 TIMEOUT_S = 600
 #: and does this part of the work of tests that only repeat something (tests/sizes.py)
@@ -48,7 +50,7 @@ def run(series: str, machine: Machine, arguments: list[str], results: Path, *, i
 
     :param arguments: for pytest, instead of the usual tests
     :param results: where junit-SERIES.xml is put
-    :param is_long: of the usual tests those that take minutes each
+    :param is_long: instead of the usual tests those that take minutes each
     """
     is_usual = not arguments
     results.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,7 @@ def run(series: str, machine: Machine, arguments: list[str], results: Path, *, i
         junit = Path(work) / "junit.xml"
         command = [".venv/bin/python", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
         command += ["--timeout", str(TIMEOUT_S), "--durations", str(N_SLOWEST), "--junitxml", str(junit)]
-        command += [*(["-m", "long"] if is_long else []), *(arguments or USUAL)]
+        command += arguments or (["-m", "long", *LONG] if is_long else USUAL)
         begin = time.monotonic()
         promises = {"FP_VM_KERNEL": series, "FP_VM_RELEASE": machine.kernel.release}
         promises |= {"FP_KERNEL_TESTS": "1", "FP_REQUIRE_ROOT": "1", "FP_WORK": str(WORK)}
