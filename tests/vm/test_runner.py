@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -173,6 +174,33 @@ def test_make_passes_a_command_on_as_it_is() -> None:
         ["make", "-s", "vm", "CMD=echo \"$((6*7))\" '#'"], cwd=ROOT, capture_output=True, timeout=DEADLINE_S
     )
     assert (done.returncode, done.stdout) == (0, b"42 #\n"), done.stderr
+
+
+def run_tests(work: Path, *arguments: str) -> tuple[int, list[str]]:
+    """Run tests in the machines: the exit code, and what was printed in the end, a line for each kernel."""
+    command = [sys.executable, str(ROOT / "tools" / "vm"), "test", "--results", str(work / "results"), "--", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE_S)
+    return done.returncode, done.stdout.splitlines()[-len(all_series()) :]
+
+
+def test_tests_run_on_each_kernel_and_leave_a_line_and_a_file_of_results(work: Path) -> None:
+    code, lines = run_tests(work, "tests/vm/inside/test_machine.py", "-k", "loopback")
+    assert code == 0
+    for series, line in zip(all_series(), lines, strict=True):
+        assert re.fullmatch(rf"{re.escape(series)}\.\d+: 1 passed, 0 skipped, 0 failed in \d+ s", line)
+        assert "loopback" in (work / "results" / f"junit-{series}.xml").read_text()
+
+
+def test_a_skip_that_is_not_listed_fails(work: Path) -> None:
+    module = ROOT / "build" / f"test_skipping_{os.getpid()}.py"
+    module.parent.mkdir(exist_ok=True)
+    module.write_text("import pytest\ndef test_it(): pytest.skip('why not')\n")
+    try:
+        code, lines = run_tests(work, str(module))
+    finally:
+        module.unlink()
+    assert code == 1
+    assert all("1 skipped, 0 failed" in line and "1 other skips than listed" in line for line in lines)
 
 
 def test_missing_programs_are_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
