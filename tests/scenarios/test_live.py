@@ -10,6 +10,7 @@ import pytest
 
 from conftest import open_descriptors
 from fanotify_fastpath import Group, Mask, Scope
+from outcomes import DEADLINE_S
 from sizes import repeated
 
 from . import actions
@@ -121,7 +122,7 @@ def test_s21_a_group_closed_while_another_thread_reads_it_in_a_storm(stage: Stag
             reader.start()
             group.read(1, 0.05)
             group.close()
-            reader.join(30)
+            reader.join(DEADLINE_S)
             assert not reader.is_alive()
 
 
@@ -138,7 +139,11 @@ def test_a_group_that_is_never_closed_is_closed_by_leaving_the_process(stage: St
         "print(len(group.read(timeout_s=0)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, stage.engine, str(root)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, stage.engine, str(root)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
