@@ -185,7 +185,7 @@ def chains_on(stage: Stage, n_chains: int) -> None:
 
 @both_ways
 def test_mkdir_p_and_touch_by_four_processes_is_told_in_full(stage: Stage) -> None:
-    chains_on(stage, 1000)
+    chains_on(stage, repeated(1000, 100))
 
 
 @pytest.mark.long
