@@ -148,7 +148,7 @@ def storm_on(stage: Stage, n_operations: int, seed: int) -> Tally:
 @everywhere
 @both_ways
 def test_s17_every_file_made_inside_is_told_and_none_from_outside(stage: Stage) -> None:
-    storm_on(stage, repeated(20_000, 4_000), 1)
+    storm_on(stage, repeated(20_000, 2_000), 1)
 
 
 @pytest.mark.timeout(900)
