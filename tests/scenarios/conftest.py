@@ -34,8 +34,6 @@ def _engines() -> tuple[EngineName, ...]:
 ENGINES = _engines()
 #: modules that run on all engines also where FP_ENGINE names one for the others, and without an engine (test_guard_*)
 SAMPLE = ("test_differences.py", "test_guard_denies.py", "test_subtree.py")
-#: for a test that takes the fanotify engine apart
-only_fanotify = pytest.mark.parametrize("engine", ["fanotify"], indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
