@@ -51,6 +51,19 @@ static __always_inline bool passes(const struct fp_group *group, const struct fp
 	return true;
 }
 
+/*
+ * What is compared must be what is used, not a copy of it: Linux 6.1 cannot tell. So this is a function of its own, in which
+ * nothing else needs a register.
+ */
+static __noinline long put_out(void *ring, struct workspace *work, __u64 begin, __u64 size)
+{
+	barrier_var(begin);
+	barrier_var(size);
+	if (begin > FP_PATHS || size > FP_PATHS + sizeof(struct fp_event))
+		return -1;
+	return bpf_ringbuf_output(ring, &work->paths[begin], size, 0);
+}
+
 static __always_inline void hand_to_group(struct handing *handing, __u32 number, __u32 types)
 {
 	struct workspace *work = handing->work;
@@ -86,12 +99,7 @@ static __always_inline void hand_to_group(struct handing *handing, __u32 number,
 	}
 	work->event.mask = types;
 	work->event.n_dropped = group->n_dropped;
-	/* what is compared must be what is used, not a copy of it: Linux 6.1 cannot tell */
-	barrier_var(begin);
-	barrier_var(size);
-	if (begin > FP_PATHS || size > FP_PATHS + sizeof(struct fp_event))
-		return;
-	if (bpf_ringbuf_output(ring, &work->paths[begin], size, 0)) {
+	if (put_out(ring, work, begin, size)) {
 		__sync_fetch_and_add(&group->n_dropped, 1);
 		return;
 	}
