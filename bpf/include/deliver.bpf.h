@@ -20,17 +20,6 @@ struct handing {
 	__u64 done[FP_N_GROUPS / 64];
 };
 
-static __always_inline __u32 lowest_bit(__u64 bits)
-{
-	__u64 below = (bits & -bits) - 1;
-
-	/* the number of ones in it, by adding up ever larger fields */
-	below -= below >> 1 & 0x5555555555555555ull;
-	below = (below & 0x3333333333333333ull) + (below >> 2 & 0x3333333333333333ull);
-	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0full;
-	return below * 0x0101010101010101ull >> 56;
-}
-
 static __always_inline bool lies_in(const struct fp_event *event, __u32 slot)
 {
 	__u32 word = slot / 64 & (FP_SLOT_WORDS - 1);

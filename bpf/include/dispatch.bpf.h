@@ -128,6 +128,8 @@ __noinline int tell_ends(void)
 	if (!root)
 		return 0;
 	whom = root->include;
+	/* what is made later may have the same number, and is no root */
+	bpf_map_delete_elem(&roots, &incident->key);
 	return tell(&whom, FP_ROOT_GONE);
 }
 

@@ -160,6 +160,56 @@ struct fp_settings {
 	/* the listener's namespace of processes: how deep it lies (0: the first), and its number */
 	__u32 pid_level;
 	__u32 pid_namespace;
+	/* our process has ended: nothing is denied any more, whoever may still hold the programs */
+	__u32 is_over;
+};
+
+/* operations that a slot's owner denies in it */
+enum fp_deny {
+	FP_DENY_OPEN = 0x1,
+	FP_DENY_OPEN_DIR = 0x2,
+	FP_DENY_EXEC = 0x4,
+	FP_DENY_ACCESS = 0x8,
+	FP_DENY_ACCESS_DIR = 0x10,
+	FP_DENY_CREATE = 0x20,
+	FP_DENY_MKDIR = 0x40,
+	FP_DENY_UNLINK = 0x80,
+	FP_DENY_RMDIR = 0x100,
+	FP_DENY_RENAME = 0x200,
+	FP_DENY_LINK = 0x400,
+	FP_DENY_SYMLINK = 0x800,
+	FP_DENY_SETATTR = 0x1000,
+	FP_DENY_TRUNCATE = 0x2000,
+};
+
+enum fp_guard_flag {
+	/* where it cannot be told whether something lies in the slot, it is denied */
+	FP_DENY_UNDECIDED = 1,
+	FP_EXCEPTS_UIDS = 2,
+	FP_EXCEPTS_EXES = 4,
+};
+
+/* of a filesystem, in the place that it has among the superblocks: all that is denied anywhere on it */
+struct fp_guarded {
+	/* enum fp_deny */
+	__u32 deny;
+};
+
+/* what a slot's owner denies */
+struct fp_guard {
+	__u64 n_denied;
+	/* of operations that may have been in the slot or not, denied or not */
+	__u64 n_undecided;
+	/* enum fp_deny */
+	__u32 deny;
+	/* enum fp_guard_flag */
+	__u32 flags;
+};
+
+/* key of the table of exceptions: an executable; or a user, whose number stands for the inode, and the rest is 0 */
+struct fp_exception {
+	struct fp_key what;
+	__u32 slot;
 	__u32 reserved;
 };
 
@@ -169,6 +219,8 @@ struct fp_tables {
 	struct fp_superblock superblocks[FP_N_SUPERBLOCKS];
 	struct fp_slot slots[FP_N_SLOTS];
 	struct fp_group groups[FP_N_GROUPS];
+	struct fp_guarded guarded[FP_N_SUPERBLOCKS];
+	struct fp_guard guards[FP_N_SLOTS];
 };
 
 /* what became of the calls of fsnotify() on a CPU */

@@ -253,4 +253,15 @@ static __always_inline bool is_any(const struct fp_slots *some)
 	return some->words[0] | some->words[1] | some->words[2] | some->words[3];
 }
 
+static __always_inline __u32 lowest_bit(__u64 bits)
+{
+	__u64 below = (bits & -bits) - 1;
+
+	/* the number of ones in it, by adding up ever larger fields */
+	below -= below >> 1 & 0x5555555555555555ull;
+	below = (below & 0x3333333333333333ull) + (below >> 2 & 0x3333333333333333ull);
+	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0full;
+	return below * 0x0101010101010101ull >> 56;
+}
+
 #endif

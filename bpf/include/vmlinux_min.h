@@ -96,6 +96,7 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	struct super_block *d_sb;
 	union {
 		struct hlist_node d_alias;
 	} d_u;
@@ -117,8 +118,13 @@ struct path {
 };
 
 struct file {
+	unsigned int f_flags;
 	struct path f_path;
 	struct inode *f_inode;
+};
+
+struct iattr {
+	unsigned int ia_valid;
 };
 
 typedef struct {
@@ -152,13 +158,28 @@ struct pid {
 	struct upid numbers[1];
 };
 
+struct mm_struct {
+	struct file *exe_file;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;
+};
+
 struct task_struct {
+	unsigned int flags;
+	struct mm_struct *mm;
 	int pid;
 	int tgid;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	const struct cred *cred;
 	char comm[16];
+	struct signal_struct *signal;
 };
 
 struct seqcount {

@@ -1,24 +1,27 @@
 """Groups: one listener with its marks, its handlers and its queue. Closing it undoes everything."""
 
 import math
+import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Literal
 
 from fanotify_fastpath._closing import Closing
-from fanotify_fastpath._engines.base import Counters, Engine, KernelCounters, MarkingEngine
-from fanotify_fastpath._engines.choose import make_engine
+from fanotify_fastpath._engines.base import Counters, Engine, Forbidder, KernelCounters, MarkingEngine
+from fanotify_fastpath._engines.choose import forbidder_of, make_engine
 from fanotify_fastpath._engines.fanotify.permission import Decide, PermissionEngine, PermissionOptions
 from fanotify_fastpath.chain import Attachment, Chain
 from fanotify_fastpath.errors import Closed, InvalidArgument
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.handlers import Handler
-from fanotify_fastpath.marks import Mark, Scope, check_mask
+from fanotify_fastpath.marks import DenyingMark, Mark, Scope, check_mask
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import PathOrFd, Root, RootSet, identify
 
 EngineName = Literal["auto", "kernel", "fanotify"]
 Submounts = Literal["follow", "skip"]
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_DENIABLE = Mask.OPEN_PERM | Mask.OPEN_EXEC_PERM | Mask.ACCESS_PERM | Mask.ALL_CHANGES_PERM
 #: events that one turn of an iteration takes at most
 _BATCH_MAX = 4096
 #: events kept for a slow user; about 500 bytes each
@@ -70,6 +73,7 @@ class Group(Closing):
             merge=bool(merge),
         )
         self._permission: PermissionEngine | None = None
+        self._forbidder: Forbidder | None = None
         self._chain = Chain(self._refresh, self._catch_up)
         self._engine.use_chain(self._chain)
         self._marks: dict[Mark, list[tuple[Mark, MarkingEngine]]] = {}
@@ -116,6 +120,54 @@ class Group(Closing):
         except BaseException:
             del self._marks[mark]
             raise
+        return mark
+
+    def forbid(
+        self,
+        target: PathOrFd,
+        deny: Mask,
+        *,
+        exclude: Iterable[PathOrFd] = (),
+        allow_uids: Iterable[int] = (),
+        allow_exes: Iterable[Path] = (),
+        on_undecided: Literal["allow", "deny"] = "allow",
+    ) -> Mark:
+        """
+        Deny operations below *target* in the kernel, without asking anybody (engine ``kernel``).
+
+        Nothing is told about what was denied but its number, :attr:`counters`.``n_denied``.
+
+        :param target: a directory or file
+        :param deny: ``OPEN_PERM``, ``OPEN_EXEC_PERM``, ``ACCESS_PERM`` and those of ``Mask.ALL_CHANGES_PERM``; with
+            ``ONDIR`` directories may be neither opened (``OPEN_PERM``) nor listed (``ACCESS_PERM``) either
+        :param exclude: directories or files below *target* that are free
+        :param allow_uids: effective user ids of those who may
+        :param allow_exes: executables that may, by path: the files that are there now
+        :param on_undecided: what happens where it cannot be told whether something is below *target*
+        :return: the mark, for :meth:`unmark`, :meth:`add_root` and :meth:`remove_root`
+        :raises InvalidArgument: *deny* has other events
+        :raises UnsupportedFeature: the engine or the kernel cannot
+        :raises PathNotFound: no such path
+        """
+        self._check_open()
+        if not deny & _DENIABLE or deny & ~(_DENIABLE | EVENT_FLAGS):
+            raise InvalidArgument(f"{deny!r} is not a mask of what can be denied in the kernel: {_DENIABLE!r}")
+        if self._forbidder is None:
+            self._forbidder = forbidder_of(self._engine)
+        root = identify(target)
+        roots = RootSet(exclude=exclude)
+        roots.include(root)
+        mark = DenyingMark(
+            Scope.SUBTREE,
+            deny,
+            root,
+            roots,
+            frozenset(allow_uids),
+            tuple(os.path.abspath(os.fsencode(path)) for path in allow_exes),
+            on_undecided == "deny",
+        )
+        self._forbidder.add_mark(mark)
+        self._marks[mark] = [(mark, self._forbidder)]
         return mark
 
     def unmark(self, mark: Mark) -> None:
@@ -270,7 +322,10 @@ class Group(Closing):
     @property
     def counters(self) -> Counters:
         """What became of the events so far."""
-        return self._engine.counters
+        counters = self._engine.counters
+        if self._forbidder is not None and not self._is_closed:
+            counters.n_denied, counters.n_undecided = self._forbidder.n_denied_undecided
+        return counters
 
     @property
     def kernel_counters(self) -> KernelCounters | None:
@@ -288,6 +343,7 @@ class Group(Closing):
         """Undo everything. What was read already can still be iterated over; a waiting iteration ends."""
         if self._is_closed:
             return
+        _ = self.counters  # as they are in the end
         self._is_closed = True
         if self._permission is not None:
             self._permission.close()

@@ -7,17 +7,18 @@ from typing import Literal
 from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._engines.fanotify.permission import Decide
 from fanotify_fastpath._engines.fanotify.permission.rule import GuardRule
-from fanotify_fastpath.errors import FastpathError, InvalidArgument
+from fanotify_fastpath.errors import InvalidArgument, UnsupportedFeature
 from fanotify_fastpath.events import Event
-from fanotify_fastpath.group import Group
+from fanotify_fastpath.group import EngineName, Group
 from fanotify_fastpath.marks import Mark, Scope
-from fanotify_fastpath.mask import EVENT_FLAGS, Mask
+from fanotify_fastpath.mask import EVENT_FLAGS, Mask, mask_names
 from fanotify_fastpath.roots import PathOrFd, Root
 
 
 class Guard(Closing):
     """
-    What :func:`guard` returns: iterate over it for the attempts that were denied.
+    What :func:`guard` returns: iterate over it for the attempts that were denied; of those that were denied in the
+    kernel there is only the number, ``group.counters.n_denied``.
 
     :ivar group: the group behind it
     """
@@ -66,12 +67,14 @@ def guard(
     exclude: Iterable[PathOrFd] = (),
     timeout_s: float = 2.0,
     on_timeout: Literal["allow", "deny"] = "allow",
+    engine: EngineName = "auto",
 ) -> Guard:
     """
     Forbid operations on everything below *paths*, and return the attempts.
 
-    Never refused are this process, process 1 and kernel threads. Files that are open already stay open; deleting,
-    renaming and changing permissions are not opening, and no permission event forbids them.
+    Never refused are this process, process 1 and kernel threads. With engine ``fanotify`` files that are open already
+    stay open, and deleting, renaming and the like are not forbidden. Engine ``kernel`` can forbid these too, asks
+    nobody, and only counts the attempts.
 
     :param paths: directories or files
     :param deny: what is forbidden: permission events; with ``Mask.ONDIR`` on directories too
@@ -82,26 +85,57 @@ def guard(
     :param allow_exes: executables that may, by path; it is the file there that counts, not its name
     :param exclude: directories or files below *paths* that are not guarded
     :param timeout_s: seconds after which an operation that *decide* has not decided about goes on
-    :param on_timeout: how: ``"allow"`` or ``"deny"``
+    :param on_timeout: how: ``"allow"`` or ``"deny"``; also where it cannot be told whether something is below *paths*
+    :param engine: ``"kernel"`` denies in the kernel, unless *decide* must be asked; ``"auto"`` does so when *deny* has
+        something of ``Mask.ALL_CHANGES_PERM``
     :return: an iterator over denied attempts and those that nobody decided about in time; also a context manager
     :raises InvalidArgument: *deny* has other than permission events
+    :raises UnsupportedFeature: the engine, or this kernel, cannot deny that
     :raises PathNotFound: no such path
     :raises NotPermitted: CAP_SYS_ADMIN is missing
     :raises UnsupportedFilesystem: the filesystem cannot be guarded
     """
     if not paths:
         raise InvalidArgument("nothing to guard: give at least one path")
-    if not deny & Mask.ALL_PERM or deny & ~(Mask.ALL_PERM | EVENT_FLAGS):
+    known = Mask.ALL_PERM | Mask.ALL_CHANGES_PERM
+    if not deny & known or deny & ~(known | EVENT_FLAGS):
         raise InvalidArgument(f"{deny!r} is not a mask of permission events; OPEN_PERM | OPEN_EXEC_PERM, for example")
-    group = Group(decide=decide, timeout_s=timeout_s, on_timeout=on_timeout)
+    exes = [os.path.abspath(os.fsencode(path)) for path in allow_exes]
+    in_kernel = _is_for_kernel(deny, engine, decide)
+    engine = "kernel" if in_kernel else engine
+    group = Group(engine=engine, decide=decide, timeout_s=timeout_s, on_timeout=on_timeout)
     try:
-        exes = [os.path.abspath(os.fsencode(path)) for path in allow_exes]
-        mode = "deny" if decide is None else "ask"
-        group.attach(GuardRule, mode=mode, uids=list(allow_uids), executables=exes)
-        mark = group.mark(paths[0], deny, scope=Scope.SUBTREE, exclude=exclude)
+        if in_kernel:
+            mark = group.forbid(
+                paths[0], deny, exclude=exclude, allow_uids=allow_uids, allow_exes=exes, on_undecided=on_timeout
+            )
+        else:
+            mode = "deny" if decide is None else "ask"
+            group.attach(GuardRule, mode=mode, uids=list(allow_uids), executables=exes)
+            mark = group.mark(paths[0], deny, scope=Scope.SUBTREE, exclude=exclude)
         for path in paths[1:]:
             group.add_root(path, mark)
-    except FastpathError:
+    except BaseException:
         group.close()
         raise
     return Guard(group, mark)
+
+
+def _is_for_kernel(deny: Mask, engine: EngineName, decide: Decide | None) -> bool:
+    """
+    Tell whether it is denied in the kernel; otherwise fanotify's permission events are answered.
+
+    :raises UnsupportedFeature: neither can be
+    """
+    changes = deny & Mask.ALL_CHANGES_PERM
+    names = ", ".join(mask_names(changes))
+    if changes and engine == "fanotify":
+        raise UnsupportedFeature(
+            f"engine fanotify cannot deny {names}: fanotify has no such events; use engine='kernel'"
+        )
+    if changes and decide is not None:
+        raise UnsupportedFeature(f"decide cannot be asked about {names}: the kernel engine denies them without asking")
+    is_for_kernel = decide is None and (engine == "kernel" or bool(changes))
+    if is_for_kernel and deny & Mask.PRE_ACCESS:
+        raise UnsupportedFeature("pre_access is not denied in the kernel; use engine='fanotify' for it, or access_perm")
+    return is_for_kernel

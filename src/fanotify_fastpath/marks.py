@@ -48,6 +48,21 @@ class Mark:
         return int(self.mask & ~EVENT_FLAGS)
 
 
+@dataclass(eq=False, slots=True)
+class DenyingMark(Mark):
+    """
+    A subtree in which operations are denied in the kernel.
+
+    :ivar uids: effective user ids of those who may nevertheless
+    :ivar executables: paths of programs that may
+    :ivar denies_undecided: what may lie inside or not is denied too
+    """
+
+    uids: frozenset[int] = frozenset()
+    executables: tuple[bytes, ...] = ()
+    denies_undecided: bool = False
+
+
 def check_mask(mask: Mask, scope: Scope) -> None:
     """
     Check that *mask* can be asked for in *scope*.
@@ -59,6 +74,8 @@ def check_mask(mask: Mask, scope: Scope) -> None:
         raise InvalidArgument("the event mask names no event type; give at least one, CREATE for example")
     if types & STREAM_EVENTS:
         raise InvalidArgument(f"{types & STREAM_EVENTS!r} comes by itself and cannot be asked for")
+    if types & Mask.ALL_CHANGES_PERM:
+        raise InvalidArgument(f"{types & Mask.ALL_CHANGES_PERM!r} is no event; guard() denies it, on engine kernel")
     if types & (Mask.MNT_ATTACH | Mask.MNT_DETACH):
         raise InvalidArgument("mount events need a group of their own; see the low-level layer")
     if scope is Scope.SUBTREE and types & _SELF_EVENTS:

@@ -3,7 +3,7 @@ Event masks: what happened, in the kernel's own bits, and their names.
 
 The bits are those of ``<linux/fanotify.h>``. A few bits above 2**32, which the kernel does not use, stand for what
 this package itself has to say in the stream: :attr:`Mask.RESCAN`, :attr:`Mask.ROOT_GONE`, :attr:`Mask.UNMOUNT` and
-:attr:`Mask.UNWATCHED`.
+:attr:`Mask.UNWATCHED`; and others for operations that only the kernel engine can deny: :attr:`Mask.ALL_CHANGES_PERM`.
 """
 
 from enum import IntFlag
@@ -52,26 +52,54 @@ class Mask(IntFlag):
     #: something mounted inside the subtree cannot be watched; the group is blind there
     UNWATCHED = 1 << 43
 
+    #: make a file, a device, a fifo or a socket, or a file without a name
+    CREATE_PERM = 1 << 52
+    MKDIR_PERM = 1 << 53
+    UNLINK_PERM = 1 << 54
+    RMDIR_PERM = 1 << 55
+    #: rename what lies inside, or to a name that does
+    RENAME_PERM = 1 << 56
+    #: make a hard link, to what lies inside or to a name that does
+    LINK_PERM = 1 << 57
+    SYMLINK_PERM = 1 << 58
+    #: change mode, owner, times, flags, access control lists or extended attributes
+    SETATTR_PERM = 1 << 59
+    #: change the length, also with ``O_TRUNC``
+    TRUNCATE_PERM = 1 << 60
+
     CLOSE = CLOSE_WRITE | CLOSE_NOWRITE
     MOVE = MOVED_FROM | MOVED_TO
     ALL_CHANGES = MODIFY | ATTRIB | CLOSE_WRITE | CREATE | DELETE | RENAME
     ALL_EVENTS = ALL_CHANGES | ACCESS | OPEN | OPEN_EXEC | CLOSE_NOWRITE
     ALL_PERM = OPEN_PERM | ACCESS_PERM | OPEN_EXEC_PERM | PRE_ACCESS
+    #: fanotify has no permission events for these: :func:`fanotify_fastpath.guard` denies them on the kernel engine
+    ALL_CHANGES_PERM = (
+        CREATE_PERM
+        | MKDIR_PERM
+        | UNLINK_PERM
+        | RMDIR_PERM
+        | RENAME_PERM
+        | LINK_PERM
+        | SYMLINK_PERM
+        | SETATTR_PERM
+        | TRUNCATE_PERM
+    )
 
 
 #: bits that qualify an event instead of naming one
 EVENT_FLAGS = Mask.ONDIR | Mask.EVENT_ON_CHILD
 #: bits that the stream itself adds; nobody asks for them, and no filter or handler can hide them
 STREAM_EVENTS = Mask.Q_OVERFLOW | Mask.RESCAN | Mask.ROOT_GONE | Mask.UNMOUNT | Mask.UNWATCHED
+_NOT_ASKED_FOR = STREAM_EVENTS | Mask.ALL_CHANGES_PERM
 
-_GROUPS = ("CLOSE", "MOVE", "ALL_CHANGES", "ALL_EVENTS", "ALL_PERM")
+_GROUPS = ("CLOSE", "MOVE", "ALL_CHANGES", "ALL_EVENTS", "ALL_PERM", "ALL_CHANGES_PERM")
 _BITS: dict[int, str] = {
     member.value: name.lower()
     for name, member in Mask.__members__.items()
     if name not in _GROUPS and not member & EVENT_FLAGS
 }
 _WORDS: dict[str, Mask] = {
-    **{name.lower(): member for name, member in Mask.__members__.items() if not member & STREAM_EVENTS},
+    **{name.lower(): member for name, member in Mask.__members__.items() if not member & _NOT_ASKED_FOR},
     "all": Mask.ALL_EVENTS,
     "changes": Mask.ALL_CHANGES,
 }

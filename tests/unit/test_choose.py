@@ -12,7 +12,7 @@ from fanotify_fastpath.errors import KernelRefused, NotPermitted, UnsupportedFea
 
 
 def engine_for(name: str) -> str:
-    engine = choose.make_engine(name, include_self=False, submounts="skip", max_queued=1, with_tid=False)
+    engine = choose.make_engine(name, include_self=False, submounts="skip", max_queued=1, with_tid=False, merge=True)
     engine.close()
     return engine.name
 

@@ -9,7 +9,9 @@ from fanotify_fastpath.marks import Scope, check_mask
 from fanotify_fastpath.mask import EVENT_FLAGS, STREAM_EVENTS
 
 ASKABLE = [
-    member for member in Mask if member & ~EVENT_FLAGS and not member & STREAM_EVENTS and member.bit_count() == 1
+    member
+    for member in Mask
+    if member & ~EVENT_FLAGS and not member & (STREAM_EVENTS | Mask.ALL_CHANGES_PERM) and member.bit_count() == 1
 ]
 
 
@@ -52,7 +54,14 @@ def test_lists_of_names_are_understood(text: str, mask: Mask) -> None:
     assert parse_mask(text) == mask
 
 
-@pytest.mark.parametrize("text", ["", "creat", "create,", "0x100", "rescan", "q_overflow", "unmount"])
+def test_what_only_a_guard_denies_has_names_and_no_mark() -> None:
+    assert mask_names(Mask.CREATE_PERM | Mask.TRUNCATE_PERM) == ("create_perm", "truncate_perm")
+    assert not Mask.ALL_CHANGES_PERM & (Mask.ALL_PERM | Mask.ALL_EVENTS | STREAM_EVENTS)
+    with pytest.raises(InvalidArgument, match="guard"):
+        check_mask(Mask.OPEN_PERM | Mask.MKDIR_PERM, Scope.SUBTREE)
+
+
+@pytest.mark.parametrize("text", ["", "creat", "create,", "0x100", "rescan", "q_overflow", "unmount", "create_perm"])
 def test_unknown_names_are_refused_with_the_known_ones(text: str) -> None:
     with pytest.raises(InvalidArgument, match=r"known are.*create"):
         parse_mask(text)

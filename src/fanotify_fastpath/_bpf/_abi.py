@@ -10,6 +10,25 @@ from typing import Final, NamedTuple
 from fanotify_fastpath._bpf.layout import Field, Layout, Layouts
 
 
+class FpDeny(IntEnum):
+    """``enum fp_deny``."""
+
+    DENY_OPEN = 1
+    DENY_OPEN_DIR = 2
+    DENY_EXEC = 4
+    DENY_ACCESS = 8
+    DENY_ACCESS_DIR = 16
+    DENY_CREATE = 32
+    DENY_MKDIR = 64
+    DENY_UNLINK = 128
+    DENY_RMDIR = 256
+    DENY_RENAME = 512
+    DENY_LINK = 1024
+    DENY_SYMLINK = 2048
+    DENY_SETATTR = 4096
+    DENY_TRUNCATE = 8192
+
+
 class FpFlag(IntEnum):
     """``enum fp_flag``."""
 
@@ -24,6 +43,14 @@ class FpGroupFlag(IntEnum):
     INCLUDE_SELF = 1
     MERGE = 2
     WITH_TID = 4
+
+
+class FpGuardFlag(IntEnum):
+    """``enum fp_guard_flag``."""
+
+    DENY_UNDECIDED = 1
+    EXCEPTS_UIDS = 2
+    EXCEPTS_EXES = 4
 
 
 class FpKind(IntEnum):
@@ -89,6 +116,14 @@ class FpEvent(NamedTuple):
     comm: bytes
 
 
+class FpException(NamedTuple):
+    """``struct fp_exception``, as unpacked."""
+
+    what: bytes
+    slot: int
+    reserved: int
+
+
 class FpGroup(NamedTuple):
     """``struct fp_group``, as unpacked."""
 
@@ -102,6 +137,21 @@ class FpGroup(NamedTuple):
     n_filters: int
     filters: bytes
     reserved: int
+
+
+class FpGuard(NamedTuple):
+    """``struct fp_guard``, as unpacked."""
+
+    n_denied: int
+    n_undecided: int
+    deny: int
+    flags: int
+
+
+class FpGuarded(NamedTuple):
+    """``struct fp_guarded``, as unpacked."""
+
+    deny: int
 
 
 class FpInspection(NamedTuple):
@@ -143,7 +193,7 @@ class FpSettings(NamedTuple):
     inspect_fd: int
     pid_level: int
     pid_namespace: int
-    reserved: int
+    is_over: int
 
 
 class FpSlot(NamedTuple):
@@ -177,6 +227,8 @@ class FpTables(NamedTuple):
     superblocks: bytes
     slots: bytes
     groups: bytes
+    guarded: bytes
+    guards: bytes
 
 
 #: all of it
@@ -217,6 +269,14 @@ LAYOUTS: Final = Layouts(
                 "comm": Field(144, 16, "16s"),
             },
         ),
+        "fp_exception": Layout(
+            size=24,
+            fields={
+                "what": Field(0, 16, "16s"),
+                "slot": Field(16, 4, "I"),
+                "reserved": Field(20, 4, "I"),
+            },
+        ),
         "fp_group": Layout(
             size=88,
             fields={
@@ -230,6 +290,21 @@ LAYOUTS: Final = Layouts(
                 "n_filters": Field(48, 4, "I"),
                 "filters": Field(52, 32, "32s"),
                 "reserved": Field(84, 4, "I"),
+            },
+        ),
+        "fp_guard": Layout(
+            size=24,
+            fields={
+                "n_denied": Field(0, 8, "Q"),
+                "n_undecided": Field(8, 8, "Q"),
+                "deny": Field(16, 4, "I"),
+                "flags": Field(20, 4, "I"),
+            },
+        ),
+        "fp_guarded": Layout(
+            size=4,
+            fields={
+                "deny": Field(0, 4, "I"),
             },
         ),
         "fp_inspection": Layout(
@@ -271,7 +346,7 @@ LAYOUTS: Final = Layouts(
                 "inspect_fd": Field(8, 4, "I"),
                 "pid_level": Field(12, 4, "I"),
                 "pid_namespace": Field(16, 4, "I"),
-                "reserved": Field(20, 4, "I"),
+                "is_over": Field(20, 4, "I"),
             },
         ),
         "fp_slot": Layout(
@@ -299,16 +374,34 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_tables": Layout(
-            size=106520,
+            size=116760,
             fields={
                 "settings": Field(0, 24, "24s"),
                 "superblocks": Field(24, 81920, "81920s"),
                 "slots": Field(81944, 2048, "2048s"),
                 "groups": Field(83992, 22528, "22528s"),
+                "guarded": Field(106520, 4096, "4096s"),
+                "guards": Field(110616, 6144, "6144s"),
             },
         ),
     },
     enums={
+        "fp_deny": {
+            "FP_DENY_OPEN": 1,
+            "FP_DENY_OPEN_DIR": 2,
+            "FP_DENY_EXEC": 4,
+            "FP_DENY_ACCESS": 8,
+            "FP_DENY_ACCESS_DIR": 16,
+            "FP_DENY_CREATE": 32,
+            "FP_DENY_MKDIR": 64,
+            "FP_DENY_UNLINK": 128,
+            "FP_DENY_RMDIR": 256,
+            "FP_DENY_RENAME": 512,
+            "FP_DENY_LINK": 1024,
+            "FP_DENY_SYMLINK": 2048,
+            "FP_DENY_SETATTR": 4096,
+            "FP_DENY_TRUNCATE": 8192,
+        },
         "fp_flag": {
             "FP_UNDECIDED": 1,
             "FP_TRUNCATED": 2,
@@ -318,6 +411,11 @@ LAYOUTS: Final = Layouts(
             "FP_INCLUDE_SELF": 1,
             "FP_MERGE": 2,
             "FP_WITH_TID": 4,
+        },
+        "fp_guard_flag": {
+            "FP_DENY_UNDECIDED": 1,
+            "FP_EXCEPTS_UIDS": 2,
+            "FP_EXCEPTS_EXES": 4,
         },
         "fp_kind": {
             "FP_EVENT": 1,

@@ -21,6 +21,8 @@ class Counters:
     :ivar n_overflows: overflow events
     :ivar n_remembered: directories whose events the kernel was told to drop. It does not count what it drops there
     :ivar n_rescans: rescan events
+    :ivar n_denied: attempts that programs in the kernel denied; none of them is an event
+    :ivar n_undecided: attempts of which those programs could not tell whether they were inside, denied or not
     """
 
     n_delivered: int = 0
@@ -29,6 +31,8 @@ class Counters:
     n_overflows: int = 0
     n_remembered: int = 0
     n_rescans: int = 0
+    n_denied: int = 0
+    n_undecided: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,23 @@ class MarkingEngine(Protocol):
 
     def close(self) -> None:
         """Undo everything; a read that waits in another thread ends with an empty list."""
+        ...
+
+
+class Forbidder(MarkingEngine, Protocol):
+    """What denies in the kernel, without asking anybody; it takes marks that deny."""
+
+    def try_all(self) -> str:
+        """
+        Attach all hooks for a moment, and tell what they are.
+
+        :raises UnsupportedFeature: one that is needed cannot be attached
+        """
+        ...
+
+    @property
+    def n_denied_undecided(self) -> tuple[int, int]:
+        """How many attempts were denied, and of how many it could not be told whether they were inside."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from fanotify_fastpath._engines.base import Engine
+from fanotify_fastpath._engines.base import Engine, Forbidder
 from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
 from fanotify_fastpath._engines.kernel.ways import check
 from fanotify_fastpath.errors import InvalidArgument, KernelRefused, NotPermitted, UnsupportedFeature
@@ -56,3 +56,18 @@ def _kernel_engine(include_self: bool, follow_submounts: bool, max_queued: int, 
         with_tid=with_tid,
         merge=merge,
     )
+
+
+def forbidder_of(engine: Engine) -> Forbidder:
+    """
+    What denies in the kernel, for the group of this engine.
+
+    :raises UnsupportedFeature: the engine cannot
+    """
+    if engine.name != "kernel":
+        raise UnsupportedFeature(f"engine {engine.name} denies nothing in the kernel; use engine='kernel'")
+    from fanotify_fastpath._engines.kernel.engine import KernelEngine
+
+    assert isinstance(engine, KernelEngine)
+    engine.catch_up()
+    return engine.forbidder

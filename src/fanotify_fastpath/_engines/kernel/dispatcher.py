@@ -10,12 +10,15 @@ import os
 import struct
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import (
     LAYOUTS,
     FpCounters,
+    FpDeny,
+    FpException,
     FpFlag,
     FpGroupFlag,
     FpInspection,
@@ -23,8 +26,9 @@ from fanotify_fastpath._bpf._abi import (
     FpLimit,
     FpSuperblockFlag,
 )
-from fanotify_fastpath._bpf.maps import Map, MapType
+from fanotify_fastpath._bpf.maps import ANY, EXIST, Map, MapType
 from fanotify_fastpath._engines.base import KernelCounters
+from fanotify_fastpath._engines.kernel.hooks import Hooks
 from fanotify_fastpath._engines.kernel.objects import Attached, attach_best
 from fanotify_fastpath._engines.kernel.sentinel import Sentinel
 from fanotify_fastpath._engines.kernel.tables import Tables, pack_slots
@@ -32,6 +36,7 @@ from fanotify_fastpath.errors import FastpathError, KernelRefused
 from fanotify_fastpath.mask import Mask
 
 _INSPECTION = struct.Struct(LAYOUTS.structs["fp_inspection"].format)
+_EXCEPTION = struct.Struct(LAYOUTS.structs["fp_exception"].format)
 _KEY = struct.Struct(LAYOUTS.structs["fp_key"].format)
 _COUNTERS = struct.Struct(LAYOUTS.structs["fp_counters"].format)
 _GROUP_COUNTERS = ("n_sent", "n_skipped", "n_undecided", "n_merged", "n_dropped")
@@ -87,6 +92,7 @@ class _Filesystem:
     place: int
     wants: dict[int, _Wants] = field(default_factory=dict)
     sentinel_mask: int = 0
+    deny: int = 0
 
 
 @dataclass(slots=True)
@@ -123,6 +129,9 @@ class Dispatcher:
         self._free_slots = list(range(FpLimit.N_SLOTS - 1, -1, -1))
         self._free_groups = list(range(FpLimit.N_GROUPS - 1, -1, -1))
         self._slots: dict[int, _Slot] = {}
+        self._hooks: Hooks | None = None
+        self._denied: dict[int, int] = {}
+        self._exceptions: dict[int, list[bytes]] = {}
         with open(os.devnull, "rb") as file:
             own = self.inspect(file.fileno())
             self._tables.set_own(own.tgid, own.pid_level, own.pid_namespace)
@@ -139,6 +148,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Detach everything."""
+        if self._hooks is not None:
+            self._hooks.close()
         self._sentinel.close()
         self._inspect.close()
         self._tables.close()
@@ -246,6 +257,7 @@ class Dispatcher:
     def release_slot(self, slot: int) -> None:
         """Give a slot back, with all that it wanted."""
         with self.lock:
+            self.allow(slot)
             gone = self._slots.pop(slot)
             self._tables.set_slot(slot, 0, gone.group)
             for key in gone.points:
@@ -275,6 +287,8 @@ class Dispatcher:
         :raises KernelRefused: there is no room for it, or it cannot be marked
         """
         with self.lock:
+            if dev in self._filesystems and self._is_gone(self._filesystems[dev]):
+                self.lose_filesystem(dev)
             if dev not in self._filesystems:
                 self._add_filesystem(dev, dir_fd)
 
@@ -296,8 +310,12 @@ class Dispatcher:
     def lose_filesystem(self, dev: int) -> None:
         """A filesystem is gone: its device may stand for another one from now on."""
         with self.lock:
-            filesystem = self._filesystems.pop(dev, None)
+            filesystem = self._filesystems.get(dev)
+            if filesystem is not None and filesystem.deny and not self._is_gone(filesystem):
+                return  # that was another one, which had the device before
             if filesystem is not None:
+                del self._filesystems[dev]
+                self._tables.set_guarded(filesystem.place, 0)
                 self._tables.set_superblock(filesystem.place, dev, 0, 0, 0, 0)
                 for slot in filesystem.wants:
                     self._forget_filesystem(self._slots[slot], dev)
@@ -312,7 +330,7 @@ class Dispatcher:
                 return
             included, excluded = self._points.get(key, (0, 0))
             included, excluded = included & ~bit, excluded & ~bit
-            self._set_point(key, included | bit * is_included, excluded | bit * (not is_included))
+            self._set_point(key, included | bit * is_included, excluded | bit * (not is_included), is_new=True)
             if key not in self._slots[slot].points:
                 self._slots[slot].points[key] = is_file
                 wants.n_roots += 1
@@ -374,10 +392,92 @@ class Dispatcher:
             self._set_marked_bits(key, 0)
             slot.marked.discard(key)
 
-    def _set_point(self, key: FpKey, included: int, excluded: int) -> None:
+    # --- denying ---
+
+    def hooks(self) -> Hooks:
+        """
+        Load the programs that deny.
+
+        :raises UnsupportedFeature: they cannot be had here
+        """
+        with self.lock:
+            if self._hooks is None:
+                with self._attached.object.map(".bss").open() as variables:
+                    self._hooks = Hooks({"roots": self._roots, ".bss": variables})
+            return self._hooks
+
+    def try_hooks(self) -> str:
+        """
+        Attach all hooks for a moment, and tell how many and how.
+
+        :raises UnsupportedFeature: one that is needed cannot be attached
+        """
+        with self.lock:
+            hooks = self.hooks()
+            hooks.set_operations(sum(FpDeny))
+            text = f"all operations, at {len(hooks.attached)} hooks ({hooks.way})"
+            hooks.set_operations(self._all_denied())
+            return text
+
+    def forbid(self, slot: int, deny: int, flags: int, exceptions: Iterable[FpKey]) -> None:
+        """
+        Deny operations in a slot.
+
+        :param deny: of ``enum fp_deny``
+        :param flags: of ``enum fp_guard_flag``
+        :param exceptions: executables; and users, each with the number in the place of the inode and 0 elsewhere
+        :raises UnsupportedFeature: they cannot be denied here
+        :raises KernelRefused: there are too many exceptions
+        """
+        with self.lock:
+            hooks = self.hooks()
+            for what in exceptions:
+                key = _EXCEPTION.pack(*FpException(_KEY.pack(*what), slot, 0))
+                hooks.exceptions.update(key, b"\1")
+                self._exceptions.setdefault(slot, []).append(key)
+            hooks.set_operations(self._all_denied() | deny)
+            self._denied[slot] = deny
+            self._tables.clear_guard(slot)
+            self._tables.set_guard(slot, deny, flags)
+            for dev in self._filesystems:
+                self._publish(dev, None)
+
+    def allow(self, slot: int) -> None:
+        """The opposite of :meth:`forbid`; what was counted stays until the slot denies again."""
+        with self.lock:
+            if self._hooks is None:
+                return
+            self._tables.set_guard(slot, 0, 0)
+            for key in self._exceptions.pop(slot, ()):
+                self._hooks.exceptions.delete(key)
+            if self._denied.pop(slot, None) is not None:
+                self._hooks.set_operations(self._all_denied())
+                for dev in self._filesystems:
+                    self._publish(dev, None)
+
+    def n_denied(self, slot: int) -> int:
+        """How many attempts in a slot were denied."""
+        return self._tables.guard_counter(slot, "n_denied")
+
+    def n_undecided(self, slot: int) -> int:
+        """How many attempts may have been in a slot or not."""
+        return self._tables.guard_counter(slot, "n_undecided")
+
+    def _all_denied(self) -> int:
+        denied = 0
+        for operations in self._denied.values():
+            denied |= operations
+        return denied
+
+    def _set_point(self, key: FpKey, included: int, excluded: int, *, is_new: bool = False) -> None:
         if included | excluded:
             self._points[key] = (included, excluded)
-            self._roots.update(_KEY.pack(*key), pack_slots(included) + pack_slots(excluded))
+            try:
+                value = pack_slots(included) + pack_slots(excluded)
+                self._roots.update(_KEY.pack(*key), value, ANY if is_new else EXIST)
+            except KernelRefused as exc:
+                if exc.errno != errno.ENOENT:  # deleted, and the programs have noticed that already
+                    raise
         elif self._points.pop(key, None) is not None:
             self._roots.delete(_KEY.pack(*key))
 
@@ -400,8 +500,26 @@ class Dispatcher:
         if dir_fd is not None:
             self._sentinel.set_mask(dir_fd, filesystem.sentinel_mask, mask)
             filesystem.sentinel_mask = mask
-        wanted = mask & ~int(Mask.ONDIR | Mask.EVENT_ON_CHILD) | _STRUCTURE if mask else 0
+        if self._is_gone(filesystem):
+            deny = 0
+        else:
+            deny = filesystem.deny = self._deny_of(filesystem)
+        wanted = mask & ~int(Mask.ONDIR | Mask.EVENT_ON_CHILD) | _STRUCTURE if mask or deny else 0
         self._tables.set_superblock(filesystem.place, dev, wanted, flags, whole, subtrees)
+        if deny != self._tables.guarded(filesystem.place):
+            self._tables.set_guarded(filesystem.place, deny)
+
+    def _is_gone(self, filesystem: _Filesystem) -> bool:
+        """Whether it was unmounted, where something was denied: the programs know first."""
+        return bool(filesystem.deny) and not self._tables.guarded(filesystem.place)
+
+    def _deny_of(self, filesystem: _Filesystem) -> int:
+        deny = 0
+        for slot, operations in self._denied.items():
+            wants = filesystem.wants.get(slot)
+            if wants is not None and wants.n_roots > 0:
+                deny |= operations
+        return deny
 
 
 def _u32(value: int) -> bytes:

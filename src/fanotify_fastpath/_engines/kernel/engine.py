@@ -21,6 +21,7 @@ from fanotify_fastpath._engines.common.store import Store
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.common.turns import Turns
 from fanotify_fastpath._engines.kernel import dispatcher as dispatchers
+from fanotify_fastpath._engines.kernel.forbidder import Forbidder
 from fanotify_fastpath._engines.kernel.plan import Plan
 from fanotify_fastpath._engines.kernel.reading import Reading
 from fanotify_fastpath._engines.kernel.views import Views, kernel_dev
@@ -76,9 +77,9 @@ class KernelEngine:
         self._devs: dict[bytes, int] = {}
         self._reading = Reading(self, self._views, self.counters, self.name, with_tid=with_tid)
         self._is_draining = False
-        self._plan = Plan(
-            self._dispatcher, self._group, self.superblocks.get, self._views.superblock, self._root_installed
-        )
+        about = (self._dispatcher, self._group, self.superblocks.get, self._views.superblock, self._root_installed)
+        self._plan = Plan(*about)
+        self.forbidder = Forbidder(self._dispatcher, Plan(*about), self.watch_filesystem, self._turns.urgent, self._arm)
         self._marks: list[Mark] = []
         self._slots: dict[Mark, int] = {}
         self._chain: Chain | None = None
@@ -241,6 +242,7 @@ class KernelEngine:
             for root in mark.roots.roots:
                 if root.key[:FSID_BYTES] == superblock.fsid:
                     mark.roots.discard(root.key)
+        self.forbidder.lose_filesystem(superblock.fsid)
         superblock.release()
 
     def move_filesystem(self, superblock: Superblock, mount: Mount) -> None:
@@ -341,11 +343,10 @@ class KernelEngine:
         :param path: where it stood in the end, if that is known
         """
         gone = None
-        for installed in list(self._plan.sets.values()):
-            for root_key, (kernel_key, _) in list(installed.points.items()):
-                if kernel_key == key:
-                    gone = path or installed.roots.points[root_key][0].path
-                    installed.roots.discard(root_key)
+        for installed in [*self._plan.sets.values(), *self.forbidder.sets]:
+            for root_key in [known for known, (kernel_key, _) in installed.points.items() if kernel_key == key]:
+                gone = path or installed.roots.points[root_key][0].path
+                installed.roots.discard(root_key)
         if gone is not None:
             self.tell(Mask.ROOT_GONE, gone)
 
@@ -504,6 +505,7 @@ class KernelEngine:
             self._housekeeper.stop()
         with self._lock:
             self._last_counters = self._dispatcher.counters(self._group)
+            self.forbidder.close()
             self._plan.update({})
             for mark in list(self._slots):
                 self._release_slot(mark)

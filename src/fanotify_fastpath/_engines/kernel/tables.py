@@ -13,6 +13,8 @@ _TABLES = LAYOUTS.structs["fp_tables"].fields
 _SUPERBLOCK = LAYOUTS.structs["fp_superblock"]
 _SLOT = LAYOUTS.structs["fp_slot"]
 _GROUP = LAYOUTS.structs["fp_group"]
+_GUARDED = LAYOUTS.structs["fp_guarded"]
+_GUARD = LAYOUTS.structs["fp_guard"]
 _SETTINGS = LAYOUTS.structs["fp_settings"].fields
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
@@ -103,6 +105,35 @@ class Tables:
         """Read one of a group's counters: ``n_dropped``, ``n_sent``, ``n_skipped``, ``n_undecided`` or ``n_merged``."""
         (value,) = _U64.unpack_from(self._memory, self._group(number, name))
         return int(value)
+
+    # --- what is denied ---
+
+    def set_guard(self, slot: int, deny: int, flags: int) -> None:
+        """Say what is denied in a slot."""
+        self._put(self._guard(slot, "flags"), flags)
+        self._put(self._guard(slot, "deny"), deny)
+
+    def clear_guard(self, slot: int) -> None:
+        """Deny nothing there, and count from nothing."""
+        self._put(self._guard(slot, "deny"), 0)
+        self._put_bytes(self._guard(slot, "n_denied"), bytes(_GUARD.size))
+
+    def guard_counter(self, slot: int, name: str) -> int:
+        """Read one of a slot's counters: ``n_denied`` or ``n_undecided``."""
+        (value,) = _U64.unpack_from(self._memory, self._guard(slot, name))
+        return int(value)
+
+    def guarded(self, place: int) -> int:
+        """What is denied anywhere on a filesystem; its unmounting makes it 0."""
+        return self._get(_TABLES["guarded"].offset + place * _GUARDED.size)
+
+    def set_guarded(self, place: int, deny: int) -> None:
+        """Say what is denied anywhere on a filesystem."""
+        self._put(_TABLES["guarded"].offset + place * _GUARDED.size, deny)
+
+    @staticmethod
+    def _guard(slot: int, name: str) -> int:
+        return _TABLES["guards"].offset + slot * _GUARD.size + _GUARD.fields[name].offset
 
     @staticmethod
     def _superblock(place: int, name: str) -> int:
