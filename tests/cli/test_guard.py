@@ -112,3 +112,10 @@ def test_what_cannot_be_guarded_is_said(tree: Path) -> None:
     done = run_cli("guard", "/proc", "--deny", "open", "--timeout", "1")
     assert done.returncode == 4
     assert done.stderr.count(b"\n") == 1
+
+
+def test_what_fanotify_cannot_deny_is_said_in_one_sentence(tree: Path) -> None:
+    done = run_cli("guard", tree, "--deny", "create,open,truncate", "--engine", "fanotify")
+    assert done.returncode == 4
+    assert b"cannot deny create_perm, truncate_perm" in done.stderr
+    assert done.stderr.count(b"\n") == 1

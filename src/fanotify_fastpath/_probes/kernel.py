@@ -5,9 +5,11 @@ import os
 import platform
 
 from fanotify_fastpath._bpf.trying import ProgramType, refusal
-from fanotify_fastpath._engines.choose import make_engine
+from fanotify_fastpath._engines.base import Engine
+from fanotify_fastpath._engines.choose import forbidder_of, make_engine
 from fanotify_fastpath._probes.report import Check, EngineReport
 from fanotify_fastpath._probes.system import capabilities, read_text
+from fanotify_fastpath._uapi.lsm import active_modules
 from fanotify_fastpath.errors import FastpathError
 
 _SECURITYFS = "/sys/kernel/security"
@@ -18,11 +20,26 @@ _NEEDED = ("CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN")
 def probe() -> EngineReport:
     """Open a group, and look at each thing that the engine needs."""
     try:
-        make_engine("kernel", include_self=False, submounts="skip", max_queued=1, with_tid=False, merge=True).close()
-        works, reason = True, "a group can be opened"
+        engine = make_engine("kernel", include_self=False, submounts="skip", max_queued=1, with_tid=False, merge=True)
     except FastpathError as exc:
-        works, reason = False, str(exc)
-    return EngineReport("kernel", works, reason, (_btf(), _lsm(), _lockdown(), _capabilities(), _bpf()))
+        deny = Check("denying", False, "not without this engine")
+        return EngineReport("kernel", False, str(exc), (*_needs(), deny))
+    try:
+        return EngineReport("kernel", True, "a group can be opened", (*_needs(), _deny(engine)))
+    finally:
+        engine.close()
+
+
+def _needs() -> tuple[Check, ...]:
+    return _btf(), _lsm(), _lockdown(), _capabilities(), _bpf()
+
+
+def _deny(engine: Engine) -> Check:
+    """Load the programs that deny, and attach each where nothing is denied."""
+    try:
+        return Check("denying", True, forbidder_of(engine).try_all())
+    except FastpathError as exc:
+        return Check("denying", False, str(exc))
 
 
 def _btf() -> Check:
@@ -31,10 +48,11 @@ def _btf() -> Check:
 
 
 def _lsm() -> Check:
-    active = read_text(f"{_SECURITYFS}/lsm")
-    if active is None:
-        return Check("BPF LSM", None, f"{_SECURITYFS}/lsm cannot be read; mount securityfs there to know")
-    has_bpf = "bpf" in active.split(",")
+    modules = active_modules()
+    if modules is None:
+        return Check("BPF LSM", None, "the active LSMs cannot be read")
+    has_bpf = "bpf" in modules
+    active = ",".join(modules)
     return Check("BPF LSM", has_bpf, f"active LSMs are {active}" + ("" if has_bpf else "; boot with lsm=…,bpf to deny"))
 
 

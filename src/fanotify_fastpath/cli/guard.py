@@ -8,9 +8,14 @@ from fanotify_fastpath.cli.output import Output
 from fanotify_fastpath.cli.session import make_writer, run_group, show_paths
 from fanotify_fastpath.errors import PathNotFound
 from fanotify_fastpath.guard import guard
-from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.mask import Mask, mask_names
 
-_DENIED = {"open": Mask.OPEN_PERM, "exec": Mask.OPEN_EXEC_PERM, "access": Mask.ACCESS_PERM}
+_DENIED = {
+    "open": Mask.OPEN_PERM,
+    "exec": Mask.OPEN_EXEC_PERM,
+    "access": Mask.ACCESS_PERM,
+    **{mask_names(event)[0].removesuffix("_perm"): event for event in Mask.ALL_CHANGES_PERM},
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
         allow_exes=[executable(path) for path in options.allow_exe],
         exclude=[os.fsencode(path) for path in options.exclude],
         on_timeout=options.on_timeout,
+        engine=options.engine,
     )
     with guarding:
         greeting = f"guarding {show_paths(options.paths)} (deny {','.join(split_lists(options.deny))})"

@@ -45,7 +45,8 @@ examples:
 
 GUARD = """\
 Forbid operations below directories, from the moment that the line beginning with "guarding" is printed on standard
-error, until this command ends. Denied attempts go to standard output. It never denies anything to itself.
+error, until this command ends. Denied attempts go to standard output; those that engine kernel denies are only counted
+(--stats). It never denies anything to itself.
 """
 
 GUARD_EPILOG = f"""\
@@ -53,6 +54,7 @@ examples:
   fanfp guard /srv/keys --deny open --allow-uid root --allow-exe /usr/sbin/nginx
   fanfp guard /srv/upload --deny exec --json
   fanfp guard /srv/archive --deny open,access --on-timeout deny
+  fanfp guard /srv/archive --deny unlink,rmdir,rename,truncate --engine kernel --stats
 
 {EXIT_HELP}"""
 

@@ -157,7 +157,8 @@ def _add_guard(commands: "argparse._SubParsersAction[Parser]") -> None:
         action="append",
         required=True,
         metavar="LIST",
-        help="open, exec, access (reading); separated by commas",
+        help="open, exec, access (reading); with engine kernel create, mkdir, unlink, rmdir, rename, link, symlink, "
+        "setattr, truncate too; separated by commas",
     )
     _add_exclude(what)
     what.add_argument(
@@ -169,6 +170,12 @@ def _add_guard(commands: "argparse._SubParsersAction[Parser]") -> None:
         choices=("allow", "deny"),
         default="allow",
         help="the answer when no decision was made in time (default: allow)",
+    )
+    what.add_argument(
+        "--engine",
+        choices=("auto", "kernel", "fanotify"),
+        default="auto",
+        help="kernel denies in the kernel, and only counts (default: auto, kernel where fanotify cannot deny it)",
     )
     _add_output(parser)
 

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Iterable
 
+from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath.cli.exits import Exit, say
 from fanotify_fastpath.cli.formats import CompactFormat, CsvFormat, Format, JsonFormat, Writer
 from fanotify_fastpath.cli.output import Output
@@ -79,7 +80,15 @@ def _stats(group: Group) -> str:
     return (
         f"engine {group.engine}, delivered {counters.n_delivered}, skipped in user space {counters.n_skipped}, "
         f"remembered directories {counters.n_remembered}, lost {counters.n_lost}"
+        f"{_denied(counters)}"
     )
+
+
+def _denied(counters: Counters) -> str:
+    """What was denied in the kernel, where anything was."""
+    if not counters.n_denied and not counters.n_undecided:
+        return ""
+    return f", denied in the kernel {counters.n_denied}, undecided {counters.n_undecided}"
 
 
 def limits(options: argparse.Namespace) -> Limits:
