@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from children import as_nobody
-from fanotify_fastpath import Event, Group, Mask, NotPermitted, Scope, UnsupportedFeature
+from fanotify_fastpath import Event, Group, Mask, NotPermitted, Scope, UnsupportedFeature, guard
 
 from . import actions
 from .conftest import Stage
@@ -199,3 +199,28 @@ def test_what_an_attached_subtree_leaves_out_is_counted_here_or_in_the_kernel(st
         assert (stage.engine, group.counters.n_skipped) == ("fanotify", N_TRIES)
     else:
         assert (stage.engine, group.counters.n_skipped, in_kernel.n_skipped) == ("kernel", 0, N_TRIES)
+
+
+def test_what_can_be_denied(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    if stage.engine == "fanotify":
+        with pytest.raises(UnsupportedFeature, match="CREATE_PERM"):
+            guard(root, deny=Mask.CREATE_PERM, engine="fanotify")
+        return
+    with guard(root, deny=Mask.CREATE_PERM, engine="kernel"), pytest.raises(PermissionError):
+        stage.other(actions.touch, root / "file")
+    stage.other(actions.touch, root / "file")
+
+
+def test_denied_attempts_are_events_or_counted(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    (root / "file").write_bytes(b"x")
+    with guard(root, deny=Mask.OPEN_PERM, engine=stage.engine) as guarded:
+        with pytest.raises(PermissionError):
+            stage.other(actions.read, root / "file")
+        if stage.engine == "fanotify":
+            assert [event.path for event in guarded.read(timeout_s=30)] == [str(root / "file")]
+            assert guarded.group.counters.n_denied == 0
+        else:
+            assert guarded.read(timeout_s=0.5) == []
+            assert guarded.group.counters.n_denied == 1
