@@ -192,7 +192,8 @@ def group_conditions(engine: str) -> list[Condition]:
         Condition(
             DELIVERED,
             _delivered(engine),
-            f"{engine} engine, one group is told every event, with its path, none merged; its reader runs between passes only",
+            f"{engine} engine, one group is told every event, with its path, none merged; "
+            "its reader runs between passes only",
         ),
         Condition(
             NOT_ASKED_FOR,
