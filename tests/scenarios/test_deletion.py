@@ -115,7 +115,6 @@ def test_a_deleted_file_that_is_still_open_is_told_once_and_its_directory_may_go
 
 @only_fanotify
 @both_ways
-@only_fanotify
 @pytest.mark.parametrize("is_dir", [False, True])
 def test_a_root_is_told_as_gone_by_its_name_where_the_kernel_does_not_say_what_was_removed(
     stage: Stage, is_dir: bool
