@@ -8,8 +8,11 @@ The numbers belong into the table of docs/kernel-engine.md; tests/kernel/test_ve
 """
 
 import ctypes
+import functools
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,14 +28,14 @@ _POINTER = ctypes.c_void_p
 @dataclass(frozen=True)
 class Verified:
     """
-    What the verifier said of an object file.
+    What the verifier said of one program.
 
-    :ivar counts: by program the instructions that it went through
+    :ivar count: instructions that it went through; None if it refused the program
     :ivar errno: of the load; 0: it was accepted
-    :ivar log: of the last program
+    :ivar log: what it wrote
     """
 
-    counts: dict[str, int]
+    count: int | None
     errno: int
     log: str
 
@@ -43,28 +46,60 @@ def object_files() -> list[Path]:
     return sorted(Path(str(each)) for each in directory.iterdir() if each.name.endswith(".bpf.o"))
 
 
-def verify(path: Path) -> Verified:
-    """Load an object file, and unload it."""
+def verify(path: Path) -> dict[str, Verified]:
+    """Load the programs of an object file, together if that works, else one by one; and unload them."""
+    names = program_names(path)
+    together = _verify(path, names)
+    if not any(verified.errno for verified in together.values()):
+        return together
+    return {name: _verify(path, [name])[name] for name in names}
+
+
+def program_names(path: Path) -> list[str]:
+    """The programs of an object file."""
+    with _opened(path) as (_, programs):
+        return list(programs)
+
+
+def _verify(path: Path, names: list[str]) -> dict[str, Verified]:
+    """Load some of an object file's programs together."""
+    lib = _libbpf()
+    with _opened(path) as (program_file, programs):
+        logs = {name: ctypes.create_string_buffer(LOG_BYTES) for name in names}
+        for name, program in programs.items():
+            lib.bpf_program__set_autoload(program, name in logs)
+            if name in logs:
+                lib.bpf_program__set_log_level(program, LOG_STATS)
+                lib.bpf_program__set_log_buf(program, logs[name], LOG_BYTES)
+        errno = -lib.bpf_object__load(program_file)
+    texts = {name: log.value.decode(errors="replace") for name, log in logs.items()}
+    return {name: Verified(_count(text, errno), errno, text) for name, text in texts.items()}
+
+
+def _count(text: str, errno: int) -> int | None:
+    found = _COUNT.search(text)
+    return None if errno or found is None else int(found[1])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, dict[str, int]]]:
+    """An object file, and its programs by name."""
     lib = _libbpf()
     program_file = lib.bpf_object__open_file(os.fsencode(path), None)
     if not program_file:
         raise OSError(ctypes.get_errno(), f"cannot open {path.name}")
     try:
-        logs: dict[str, ctypes.Array[ctypes.c_char]] = {}
+        programs = {}
         program = lib.bpf_object__next_program(program_file, None)
         while program:
-            log = logs[lib.bpf_program__name(program).decode()] = ctypes.create_string_buffer(LOG_BYTES)
-            lib.bpf_program__set_log_level(program, LOG_STATS)
-            lib.bpf_program__set_log_buf(program, log, LOG_BYTES)
+            programs[lib.bpf_program__name(program).decode()] = program
             program = lib.bpf_object__next_program(program_file, program)
-        result = lib.bpf_object__load(program_file)
+        yield program_file, programs
     finally:
         lib.bpf_object__close(program_file)
-    texts = {name: log.value.decode(errors="replace") for name, log in logs.items()}
-    counts = {name: int(found[1]) for name, text in texts.items() if (found := _COUNT.search(text)) and not result}
-    return Verified(counts, -result, next((text for text in reversed(texts.values()) if text), ""))
 
 
+@functools.cache
 def _libbpf() -> ctypes.CDLL:
     lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
     for name, result, arguments in (
@@ -72,6 +107,7 @@ def _libbpf() -> ctypes.CDLL:
         ("bpf_object__open_file", _POINTER, (ctypes.c_char_p, _POINTER)),
         ("bpf_object__next_program", _POINTER, (_POINTER, _POINTER)),
         ("bpf_program__name", ctypes.c_char_p, (_POINTER,)),
+        ("bpf_program__set_autoload", ctypes.c_int, (_POINTER, ctypes.c_bool)),
         ("bpf_program__set_log_level", ctypes.c_int, (_POINTER, ctypes.c_uint32)),
         ("bpf_program__set_log_buf", ctypes.c_int, (_POINTER, ctypes.c_char_p, ctypes.c_size_t)),
         ("bpf_object__load", ctypes.c_int, (_POINTER,)),
@@ -87,11 +123,9 @@ def main() -> None:
     """Print a line for each program."""
     print(os.uname().release)
     for path in object_files():
-        verified = verify(path)
-        for program, count in verified.counts.items():
-            print(f"{path.name.partition('.')[0]} {program} {count}")
-        if verified.errno:
-            print(f"{path.name.partition('.')[0]} refused: {os.strerror(verified.errno)}: {verified.log[-300:]}")
+        for program, verified in verify(path).items():
+            said = verified.count if not verified.errno else f"refused: {os.strerror(verified.errno)}"
+            print(f"{path.name.partition('.')[0]} {program} {said}")
 
 
 if __name__ == "__main__":
