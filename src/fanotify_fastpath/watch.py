@@ -52,6 +52,7 @@ def watch(
     submounts: Submounts = "follow",
     include_self: bool = False,
     max_queued: int = DEFAULT_MAX_QUEUED,
+    merge: bool = True,
 ) -> Watch:
     """
     Watch directories and all that is below them, at any depth.
@@ -66,12 +67,13 @@ def watch(
     :param submounts: whether what is mounted inside belongs to it
     :param include_self: report this process's own accesses too
     :param max_queued: events kept for a slow user before they are counted as lost
+    :param merge: of equal events one that waits unread is enough (:class:`~fanotify_fastpath.group.Group`)
     :return: an iterator; also a context manager
     :raises PathNotFound: no such path
     :raises NotPermitted: CAP_SYS_ADMIN is missing
     :raises UnsupportedFilesystem: a filesystem cannot be watched
     """
-    group = Group(engine=engine, submounts=submounts, include_self=include_self, max_queued=max_queued)
+    group = Group(engine=engine, submounts=submounts, include_self=include_self, max_queued=max_queued, merge=merge)
     try:
         for name, arguments in handlers:
             group.attach(name, **arguments)
