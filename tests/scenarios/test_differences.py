@@ -7,20 +7,31 @@ A new row needs a test here, and names it.
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from children import as_nobody
 from fanotify_fastpath import Event, Group, Mask, NotPermitted, Scope, UnsupportedFeature, guard
+from mounting import Mounter
 
 from . import actions
-from .conftest import Stage
+from .conftest import ENGINES, Stage
 from .support import Other, paths
 from .test_attach import make_reachable
 
 #: what races with the reading of events is tried as often
 N_TRIES = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _denying(session_mounts: Mounter) -> Iterator[None]:
+    """The programs that deny stay loaded while the module runs: each time takes seconds in an emulated machine."""
+    with ExitStack() as exits:
+        if "kernel" in ENGINES:
+            group = exits.enter_context(Group(engine="kernel"))
+            group.forbid(session_mounts.make("tmpfs"), Mask.CREATE_PERM)
+        yield
 
 
 def test_what_is_unread_is_merged_or_comes_by_itself(stage: Stage) -> None:

@@ -276,8 +276,9 @@ class Dispatcher:
         self._tables.set_slot(slot, mask, self._slots[slot].group)
 
     def knows(self, dev: int) -> bool:
-        """Tell whether a filesystem has a table entry."""
-        return dev in self._filesystems
+        """Tell whether a filesystem has a table entry, and is still the one that it was made for."""
+        filesystem = self._filesystems.get(dev)
+        return filesystem is not None and not self._is_gone(filesystem)
 
     def know(self, dev: int, dir_fd: int) -> None:
         """
