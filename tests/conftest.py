@@ -14,6 +14,7 @@ from types import FrameType
 
 import pytest
 
+from engines import ENGINES
 from mounting import KINDS, LARGE_MIB, Filesystem, Filesystems, Mounter, is_root_required
 
 #: directories of tests that need root
@@ -28,7 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = "not long and not vm"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_report_header() -> str:
+    if "kernel" in ENGINES:
+        return "engine kernel: works here"
+    return "engine kernel: does not work here; what needs it is left to virtual machines (tools/vm test)"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "kernel" not in ENGINES:
+        left_out = {item for item in items if item.get_closest_marker("kernel_engine")}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     if os.geteuid() == 0 or is_root_required():
         return
     here = Path(__file__).parent

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fanotify_fastpath import Group
 from fanotify_fastpath._bpf.libbpf import Map, MapType
 from fanotify_fastpath.errors import FastpathError
 from mounting import give_up
@@ -61,13 +60,3 @@ def compiled(bpf_required: None, tmp_path_factory: pytest.TempPathFactory) -> Co
         return made
 
     return compile_program
-
-
-@pytest.fixture(scope="session")
-def kernel_engine(bpf_required: None) -> None:
-    """The kernel engine must work here; where FP_KERNEL_TESTS is set, it is a failure if it does not."""
-    try:
-        Group(engine="kernel").close()
-    except FastpathError as exc:
-        is_promised = os.environ.get("FP_KERNEL_TESTS", "") not in ("", "0")
-        (pytest.fail if is_promised else pytest.skip)(f"no kernel engine here: {exc}")

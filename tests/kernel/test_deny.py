@@ -56,16 +56,13 @@ EVERY = [(mask, act) for mask, acts in REFUSED.items() for act in acts]
 NAMES = [act.__name__ for _, act in EVERY]
 
 
+pytestmark = pytest.mark.kernel_engine
+
+
 @pytest.fixture(scope="module", autouse=True)
 def standing(session_mounts: Mounter) -> Iterator[None]:
     """All hooks stay attached while the module runs: in an emulated machine each time takes seconds."""
-    try:
-        group = Group(engine="kernel")
-    except fan.FastpathError as exc:
-        if os.environ.get("FP_KERNEL_TESTS", "") not in ("", "0"):
-            raise
-        pytest.skip(f"nothing can be denied in this kernel: {exc}")
-    with group:
+    with Group(engine="kernel") as group:
         group.forbid(session_mounts.make("tmpfs"), ALL)
         yield
 

@@ -34,7 +34,7 @@ GONE_S = 1.0
 #: how long one may listen before it is killed
 LISTENING_S = 1.0
 
-pytestmark = pytest.mark.usefixtures("kernel_engine")
+pytestmark = pytest.mark.kernel_engine
 
 
 @contextlib.contextmanager

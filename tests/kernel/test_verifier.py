@@ -14,7 +14,7 @@ TOLERANCE = 0.2
 #: the column of the table that speaks of this kernel
 COLUMN = f"Linux {'.'.join(os.uname().release.split('.')[:2])}"
 
-pytestmark = pytest.mark.usefixtures("kernel_engine")
+pytestmark = pytest.mark.kernel_engine
 
 
 def test_the_verifier_accepts_every_program_with_about_the_documented_number_of_instructions() -> None:

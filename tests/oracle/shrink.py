@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from engines import ENGINES
 from mounting import LARGE_MIB, Filesystem, Filesystems, Mounter
-from scenarios.conftest import ENGINES, Stage
+from scenarios.conftest import Stage
 from scenarios.support import Other
 
 from .model import FILESYSTEMS, Case, Script, saved, watch

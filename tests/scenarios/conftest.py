@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fanotify_fastpath import FastpathError, Group, Mask, Scope, watch
+from engines import ENGINES
+from fanotify_fastpath import Group, Mask, Scope, watch
 from fanotify_fastpath._uapi.mountinfo import read_mounts
 from fanotify_fastpath.group import EngineName
 from mounting import Filesystem
@@ -19,19 +20,6 @@ from .support import Ears, Other
 #: FP_PATH_MAX in bpf/include/fp_abi.h, FP_CLIMB_MAX in bpf/include/tables.bpf.h
 _PATH_MAX = 4096
 _CLIMB_MAX = 256
-
-
-def _engines() -> tuple[EngineName, ...]:
-    """The engines that work here; where FP_KERNEL_TESTS is set, the kernel engine must."""
-    if os.environ.get("FP_KERNEL_TESTS", "") not in ("", "0"):
-        return ("fanotify", "kernel")
-    with contextlib.suppress(FastpathError), Group(engine="kernel"):
-        return ("fanotify", "kernel")
-    return ("fanotify",)
-
-
-#: the engines that every scenario runs on
-ENGINES = _engines()
 #: modules that run on all engines also where FP_ENGINE names one for the others, and without an engine (test_guard_*)
 SAMPLE = ("test_differences.py", "test_guard_denies.py", "test_subtree.py")
 
@@ -179,5 +167,5 @@ both_ways = pytest.mark.parametrize("how", ["scope", "handler"], indirect=True)
 
 #: the scenario is about one engine
 only_fanotify = pytest.mark.parametrize("engine", ["fanotify"], indirect=True)
-_no_kernel = pytest.mark.skipif("kernel" not in ENGINES, reason="the kernel engine does not work here")
-only_kernel = pytest.mark.parametrize("engine", [pytest.param("kernel", marks=_no_kernel)], indirect=True)
+_kernel = pytest.param("kernel", marks=pytest.mark.kernel_engine)
+only_kernel = pytest.mark.parametrize("engine", [_kernel], indirect=True)

@@ -12,11 +12,12 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from children import as_nobody
+from engines import ENGINES
 from fanotify_fastpath import Event, Group, Mask, NotPermitted, Scope, UnsupportedFeature, guard
 from mounting import Mounter
 
 from . import actions
-from .conftest import ENGINES, Stage
+from .conftest import Stage
 from .support import Other, paths
 from .test_attach import make_reachable
 
