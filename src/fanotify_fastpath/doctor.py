@@ -48,7 +48,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
         compiled=system.is_compiled(),
         kernel=os.uname().release,
         uid=os.geteuid(),
-        chosen=next((engine.name for engine in engines if engine.available and engine.name in AUTO), None),
+        chosen=next((name for name in AUTO for engine in engines if engine.name == name and engine.available), None),
         engines=engines,
         capabilities=system.capabilities(),
         limits=system.limits(),

@@ -102,7 +102,8 @@ def guard(
         raise InvalidArgument(f"{deny!r} is not a mask of permission events; OPEN_PERM | OPEN_EXEC_PERM, for example")
     exes = [os.path.abspath(os.fsencode(path)) for path in allow_exes]
     in_kernel = _is_for_kernel(deny, engine, decide)
-    engine = "kernel" if in_kernel else engine
+    if engine == "auto":
+        engine = "kernel" if in_kernel else "fanotify"
     group = Group(engine=engine, decide=decide, timeout_s=timeout_s, on_timeout=on_timeout)
     try:
         if in_kernel:

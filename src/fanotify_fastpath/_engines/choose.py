@@ -9,8 +9,8 @@ from fanotify_fastpath.errors import InvalidArgument, KernelRefused, NotPermitte
 
 #: every name that ``engine=`` takes
 ENGINE_NAMES = ("auto", "kernel", "fanotify")
-#: what ``"auto"`` tries, the best first; the kernel engine is young, and loading its programs takes a second or more
-AUTO: tuple[str, ...] = ("fanotify",)
+#: what ``"auto"`` tries, the best first
+AUTO: tuple[str, ...] = ("kernel", "fanotify")
 
 
 def make_engine(
