@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from fanotify_fastpath.cli.exits import Exit, ReaderGone, exit_code, say, sentence
-from fanotify_fastpath.cli.output import mute
+from fanotify_fastpath.cli.output import flush_or_mute, mute
 from fanotify_fastpath.cli.parser import parse
 from fanotify_fastpath.cli.signals import Interrupted, Interruptible
 
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(done.code or 0)
     except Exception as exc:
         say(f"fanfp: {sentence(exc)}")
+        flush_or_mute()
         return exit_code(exc)
 
 

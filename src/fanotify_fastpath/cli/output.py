@@ -77,3 +77,12 @@ def mute() -> None:
         os.close(null)
     except (OSError, ValueError, AttributeError):
         pass
+
+
+def flush_or_mute() -> None:
+    """Write out what is left; if that cannot be done, nobody is to try again at the end of the program."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        mute()
