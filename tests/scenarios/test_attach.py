@@ -18,7 +18,6 @@ from fanotify_fastpath import (
     Scope,
 )
 from mounting import Mounter
-from outcomes import wait_until
 
 from . import actions
 from .conftest import Stage
@@ -170,7 +169,6 @@ def test_a_failed_mark_or_attach_changes_nothing(stage: Stage, mounts: Mounter) 
     (root,) = stage.dirs("root")
     proc = mounts.mount(mounts.new_dir("proc"), "-t", "proc", "fp-proc")
     ears = stage.watch(root, Mask.CREATE)
-    wait_until(lambda: any(what.endswith("/mountinfo") for what in open_descriptors().values()), "its thread runs")
     before = open_descriptors()
     attempts = (
         lambda: ears.group.mark(stage.top / "missing", Mask.CREATE),

@@ -42,6 +42,8 @@ class Housekeeper:
 
     def __init__(self, master: Master) -> None:
         self._master = master
+        # here and not in the thread: from now on no change of the mounts is missed
+        self._mountinfo_fd = os.open(_MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
         self._timer = Timer(_PATIENCE_NS)
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_armed = False
@@ -70,11 +72,11 @@ class Housekeeper:
         """Close the descriptors."""
         self._timer.close()
         os.close(self._stop_fd)
+        os.close(self._mountinfo_fd)
 
     def _run(self) -> None:
         try:
-            with open(_MOUNTINFO, "rb") as mountinfo:
-                self._serve(mountinfo.fileno())
+            self._serve(self._mountinfo_fd)
         except Exception as exc:  # raised where the user reads
             self._master.fail(exc)
 
