@@ -1,9 +1,9 @@
 """
-Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h``.
+Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h`` and ``handler.h`` beside it.
 
 usage: python tools/gen_abi.py [--check]
 
-The header is compiled by clang, and the types are read from the BTF in the object, so that what Python believes is what
+The headers are compiled by clang, and the types are read from the BTF in the object, so that what Python believes is what
 the compiler made. With ``--check`` nothing is written: the exit code is 1 when the file is not what would be written.
 """
 
@@ -20,7 +20,8 @@ from fanotify_fastpath._bpf.libbpf import Object
 
 ROOT = Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "bpf" / "include"
-HEADER = INCLUDE / "fp_abi.h"
+HEADER = INCLUDE / "fp_abi.h"  # which includes the others
+HEADERS = (HEADER, INCLUDE / "handler.h")
 GENERATED = ROOT / "src" / "fanotify_fastpath" / "_bpf" / "_abi.py"
 PREFIX = "fp_"
 _DEFINED = re.compile(rf"^(struct|enum) ({PREFIX}\w+) {{", re.MULTILINE)
@@ -29,7 +30,7 @@ _HEAD = '''\
 """
 What the programs in the kernel and user space both read: structures by name, numbers as enumerations.
 
-Written by tools/gen_abi.py from bpf/include/fp_abi.h; to change it, change that file and run the tool.
+Written by tools/gen_abi.py from bpf/include/fp_abi.h and handler.h; to change it, change these and run the tool.
 """
 
 from enum import IntEnum
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if GENERATED.read_text() == text:
         return 0
-    print(f"{GENERATED.relative_to(ROOT)} is not what {HEADER.relative_to(ROOT)} gives: run tools/gen_abi.py")
+    print(f"{GENERATED.relative_to(ROOT)} is not what {INCLUDE.relative_to(ROOT)} gives: run tools/gen_abi.py")
     return 1
 
 
@@ -62,8 +63,8 @@ def generate() -> str:
 
 
 def compiled_layouts() -> Layouts:
-    """What clang makes of the header, for BPF."""
-    text = HEADER.read_text()
+    """What clang makes of the headers, for BPF."""
+    text = "".join(header.read_text() for header in HEADERS)
     # clang keeps a type only if something outside of functions uses it; libbpf leaves the section ".export" alone
     exports = "".join(
         f'const {kind} {name} *export_{name} __attribute__((section(".export"), used)) = 0;\n'
@@ -74,6 +75,7 @@ def compiled_layouts() -> Layouts:
         f"typedef unsigned {c_type} __u{bits};\n"
         for bits, c_type in ((8, "char"), (16, "short"), (32, "int"), (64, "long long"))
     )
+    types += "typedef int __s32;\n"
     with tempfile.TemporaryDirectory() as directory:
         source, made = Path(directory, "abi.bpf.c"), Path(directory, "abi.bpf.o")
         source.write_text(f'{types}#include "{HEADER.name}"\n{exports}')

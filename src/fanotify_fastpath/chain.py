@@ -8,7 +8,7 @@ handler sends is sent.
 import errno
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,16 @@ ARGS_LAYOUT = struct.Struct("<64sIIQI")
 ARGS_VERSION = 1
 
 
+@dataclass(slots=True)
+class Tally:
+    """What a handler was asked, and how it decided: in one place, user space or the kernel."""
+
+    n_seen: int = 0
+    n_skipped: int = 0
+    n_denied: int = 0
+    n_failed: int = 0
+
+
 @dataclass(eq=False, slots=True)
 class Attachment:
     """
@@ -38,25 +48,41 @@ class Attachment:
 
     :ivar handler: the instance that serves this attach
     :ivar exclusive: nothing else may be attached beside it
-    :ivar n_seen: events it was shown
-    :ivar n_skipped: events it skipped
-    :ivar n_denied: operations it denied
-    :ivar n_failed: events on which it raised; each was sent as undecided
-    :ivar error: the last exception that it raised
+    :ivar error: the last exception that it raised in user space
+    :ivar tally: what it was asked in user space
+    :ivar tally_in_kernel: tells what it was asked in the kernel
     """
 
     handler: Handler
     exclusive: bool = False
-    n_seen: int = 0
-    n_skipped: int = 0
-    n_denied: int = 0
-    n_failed: int = 0
     error: Exception | None = field(default=None, repr=False)
+    tally: Tally = field(default_factory=Tally, repr=False)
+    tally_in_kernel: Callable[[], Tally] = field(default=Tally, repr=False)
 
     @property
     def name(self) -> str:
         """Name of the handler."""
         return self.handler.name
+
+    @property
+    def n_seen(self) -> int:
+        """Events it was shown."""
+        return self.tally.n_seen + self.tally_in_kernel().n_seen
+
+    @property
+    def n_skipped(self) -> int:
+        """Events it skipped."""
+        return self.tally.n_skipped + self.tally_in_kernel().n_skipped
+
+    @property
+    def n_denied(self) -> int:
+        """Operations it denied."""
+        return self.tally.n_denied + self.tally_in_kernel().n_denied
+
+    @property
+    def n_failed(self) -> int:
+        """Events on which it raised; each was sent as undecided."""
+        return self.tally.n_failed + self.tally_in_kernel().n_failed
 
 
 class Chain:
@@ -165,28 +191,32 @@ class Chain:
         if gone:
             self._on_change()
 
-    def judge(self, event: HandlerEvent) -> tuple[Verdict, Attachment | None, bool]:
+    def judge(
+        self, event: HandlerEvent, attachments: Iterable[Attachment] | None = None
+    ) -> tuple[Verdict, Attachment | None, bool]:
         """
         Let the chain decide about one event.
 
+        :param attachments: those that are to be asked, if not all
         :return: the verdict, the attachment that ended the chain (None when all sent), and whether one failed
         """
         failed = False
-        for attachment in self.attachments:
-            attachment.n_seen += 1
+        for attachment in self.attachments if attachments is None else attachments:
+            tally = attachment.tally
+            tally.n_seen += 1
             try:
                 verdict = attachment.handler.handle(event)
             except Exception as exc:  # a handler's bug must not end the stream: sent, said, counted
-                attachment.n_failed += 1
+                tally.n_failed += 1
                 attachment.error = exc
                 failed = True
                 continue
             if verdict is SEND_TO_USERSPACE:
                 continue
             if verdict.kind is VerdictKind.DENY:
-                attachment.n_denied += 1
+                tally.n_denied += 1
             elif verdict.kind is VerdictKind.SKIP_EVENT:
-                attachment.n_skipped += 1
+                tally.n_skipped += 1
             else:
                 continue
             return verdict, attachment, failed

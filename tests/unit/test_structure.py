@@ -18,13 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src"
 PACKAGE = "fanotify_fastpath"
 MAX_LINES = 600
+#: by tools/gen_abi.py
+GENERATED = "_bpf._abi"
 
 #: from the top down: a module imports from its own layer and those below; the names are prefixes of module names
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
-    ("builtin", "registry", "chain", "handlers", "arguments", "marks", "roots", "events", "verdict"),
+    ("builtin", "compiling", "registry", "chain", "handlers", "arguments", "marks", "roots", "events", "verdict"),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),
 )
@@ -117,7 +119,7 @@ def test_imports_have_no_cycle() -> None:
         visit(name, [])
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", MODULES.keys() - {GENERATED})
 def test_module_is_short_enough(name: str) -> None:
     assert len(MODULES[name].read_text().splitlines()) <= MAX_LINES
 

@@ -1,7 +1,7 @@
 """
 What the programs in the kernel and user space both read: structures by name, numbers as enumerations.
 
-Written by tools/gen_abi.py from bpf/include/fp_abi.h; to change it, change that file and run the tool.
+Written by tools/gen_abi.py from bpf/include/fp_abi.h and handler.h; to change it, change these and run the tool.
 """
 
 from enum import IntEnum
@@ -29,12 +29,29 @@ class FpDeny(IntEnum):
     DENY_TRUNCATE = 8192
 
 
+class FpField(IntEnum):
+    """``enum fp_field``."""
+
+    NAME = 1
+    INODE = 2
+    DIR_INODE = 4
+    OBJECT = 8
+    USER = 16
+    COMM = 32
+    EXE = 64
+    CGROUP = 128
+    DEPTH = 256
+    ANCESTORS = 512
+    PLACE = 1024
+
+
 class FpFlag(IntEnum):
     """``enum fp_flag``."""
 
     UNDECIDED = 1
     TRUNCATED = 2
     TORN = 4
+    HANDLER_FAILED = 8
 
 
 class FpGroupFlag(IntEnum):
@@ -53,6 +70,16 @@ class FpGuardFlag(IntEnum):
     EXCEPTS_EXES = 4
 
 
+class FpHandlerLimit(IntEnum):
+    """``enum fp_handler_limit``."""
+
+    NAME_BYTES = 255
+    EXE_BYTES = 255
+    COMM_BYTES = 15
+    N_ANCESTORS = 16
+    TEXT_BEYOND = 65
+
+
 class FpKind(IntEnum):
     """``enum fp_kind``."""
 
@@ -69,8 +96,16 @@ class FpLimit(IntEnum):
     SLOT_WORDS = 4
     N_GROUPS = 256
     N_SUPERBLOCKS = 1024
-    N_FILTERS = 8
+    N_LINKS = 16
+    N_ATTACHMENTS = 1024
     PATH_MAX = 4096
+
+
+class FpLink(IntEnum):
+    """``enum fp_link``."""
+
+    LINK_PROGRAM = -2147483648
+    PASSED_ALL = 65535
 
 
 class FpSuperblockFlag(IntEnum):
@@ -79,6 +114,33 @@ class FpSuperblockFlag(IntEnum):
     HAS_FILE_ROOTS = 1
     HAS_OBJECT_MARKS = 2
     HAS_MOUNT_MARKS = 4
+
+
+class FpVerdict(IntEnum):
+    """``enum fp_verdict``."""
+
+    SKIP_EVENT = 0
+    SEND_TO_USERSPACE = 1
+    FAILED = 2
+    UNASKED = 3
+
+
+class FpAttachment(NamedTuple):
+    """``struct fp_attachment``, as unpacked."""
+
+    n_seen: int
+    n_skipped: int
+    n_denied: int
+    n_failed: int
+
+
+class FpChain(NamedTuple):
+    """``struct fp_chain``, as unpacked."""
+
+    needs: int
+    n_links: int
+    links: bytes
+    counted: bytes
 
 
 class FpCounters(NamedTuple):
@@ -113,6 +175,9 @@ class FpEvent(NamedTuple):
     mode: int
     path_len: int
     old_path_len: int
+    chain: int
+    n_passed: int
+    reserved: int
     comm: bytes
 
 
@@ -134,9 +199,9 @@ class FpGroup(NamedTuple):
     n_merged: int
     flags: int
     serial: int
-    n_filters: int
-    filters: bytes
+    chain: int
     reserved: int
+    chains: bytes
 
 
 class FpGuard(NamedTuple):
@@ -152,6 +217,40 @@ class FpGuarded(NamedTuple):
     """``struct fp_guarded``, as unpacked."""
 
     deny: int
+
+
+class FpHandlerEvent(NamedTuple):
+    """``struct fp_handler_event``, as unpacked."""
+
+    time_ns: int
+    dev: int
+    inode: int
+    dir_inode: int
+    size: int
+    cgroup_id: int
+    inside: bytes
+    known: int
+    mask: int
+    generation: int
+    mode: int
+    owner_uid: int
+    owner_gid: int
+    n_links: int
+    uid: int
+    gid: int
+    tgid: int
+    tid: int
+    depth: int
+    n_ancestors: int
+    name_len: int
+    exe_len: int
+    comm_len: int
+    ancestors: bytes
+    comm: bytes
+    name: bytes
+    exe: bytes
+    verdict: int
+    reserved: int
 
 
 class FpInspection(NamedTuple):
@@ -194,6 +293,8 @@ class FpSettings(NamedTuple):
     pid_level: int
     pid_namespace: int
     is_over: int
+    is_depth_needed: int
+    reserved: int
 
 
 class FpSlot(NamedTuple):
@@ -227,6 +328,7 @@ class FpTables(NamedTuple):
     superblocks: bytes
     slots: bytes
     groups: bytes
+    attachments: bytes
     guarded: bytes
     guards: bytes
 
@@ -234,6 +336,24 @@ class FpTables(NamedTuple):
 #: all of it
 LAYOUTS: Final = Layouts(
     structs={
+        "fp_attachment": Layout(
+            size=32,
+            fields={
+                "n_seen": Field(0, 8, "Q"),
+                "n_skipped": Field(8, 8, "Q"),
+                "n_denied": Field(16, 8, "Q"),
+                "n_failed": Field(24, 8, "Q"),
+            },
+        ),
+        "fp_chain": Layout(
+            size=104,
+            fields={
+                "needs": Field(0, 4, "I"),
+                "n_links": Field(4, 4, "I"),
+                "links": Field(8, 64, "64s"),
+                "counted": Field(72, 32, "32s"),
+            },
+        ),
         "fp_counters": Layout(
             size=24,
             fields={
@@ -243,7 +363,7 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_event": Layout(
-            size=160,
+            size=168,
             fields={
                 "boot_ns": Field(0, 8, "Q"),
                 "n_dropped": Field(8, 8, "Q"),
@@ -266,7 +386,10 @@ LAYOUTS: Final = Layouts(
                 "mode": Field(138, 2, "H"),
                 "path_len": Field(140, 2, "H"),
                 "old_path_len": Field(142, 2, "H"),
-                "comm": Field(144, 16, "16s"),
+                "chain": Field(144, 2, "H"),
+                "n_passed": Field(146, 2, "H"),
+                "reserved": Field(148, 4, "I"),
+                "comm": Field(152, 16, "16s"),
             },
         ),
         "fp_exception": Layout(
@@ -278,7 +401,7 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_group": Layout(
-            size=88,
+            size=264,
             fields={
                 "n_dropped": Field(0, 8, "Q"),
                 "n_sent": Field(8, 8, "Q"),
@@ -287,9 +410,9 @@ LAYOUTS: Final = Layouts(
                 "n_merged": Field(32, 8, "Q"),
                 "flags": Field(40, 4, "I"),
                 "serial": Field(44, 4, "I"),
-                "n_filters": Field(48, 4, "I"),
-                "filters": Field(52, 32, "32s"),
-                "reserved": Field(84, 4, "I"),
+                "chain": Field(48, 4, "I"),
+                "reserved": Field(52, 4, "I"),
+                "chains": Field(56, 208, "208s"),
             },
         ),
         "fp_guard": Layout(
@@ -305,6 +428,40 @@ LAYOUTS: Final = Layouts(
             size=4,
             fields={
                 "deny": Field(0, 4, "I"),
+            },
+        ),
+        "fp_handler_event": Layout(
+            size=872,
+            fields={
+                "time_ns": Field(0, 8, "Q"),
+                "dev": Field(8, 8, "Q"),
+                "inode": Field(16, 8, "Q"),
+                "dir_inode": Field(24, 8, "Q"),
+                "size": Field(32, 8, "Q"),
+                "cgroup_id": Field(40, 8, "Q"),
+                "inside": Field(48, 32, "32s"),
+                "known": Field(80, 4, "I"),
+                "mask": Field(84, 4, "I"),
+                "generation": Field(88, 4, "I"),
+                "mode": Field(92, 4, "I"),
+                "owner_uid": Field(96, 4, "I"),
+                "owner_gid": Field(100, 4, "I"),
+                "n_links": Field(104, 4, "I"),
+                "uid": Field(108, 4, "I"),
+                "gid": Field(112, 4, "I"),
+                "tgid": Field(116, 4, "I"),
+                "tid": Field(120, 4, "I"),
+                "depth": Field(124, 4, "I"),
+                "n_ancestors": Field(128, 4, "I"),
+                "name_len": Field(132, 4, "I"),
+                "exe_len": Field(136, 4, "I"),
+                "comm_len": Field(140, 4, "I"),
+                "ancestors": Field(144, 64, "64s"),
+                "comm": Field(208, 16, "16s"),
+                "name": Field(224, 320, "320s"),
+                "exe": Field(544, 320, "320s"),
+                "verdict": Field(864, 4, "i"),
+                "reserved": Field(868, 4, "I"),
             },
         ),
         "fp_inspection": Layout(
@@ -339,7 +496,7 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_settings": Layout(
-            size=24,
+            size=32,
             fields={
                 "epoch": Field(0, 4, "I"),
                 "own_tgid": Field(4, 4, "I"),
@@ -347,6 +504,8 @@ LAYOUTS: Final = Layouts(
                 "pid_level": Field(12, 4, "I"),
                 "pid_namespace": Field(16, 4, "I"),
                 "is_over": Field(20, 4, "I"),
+                "is_depth_needed": Field(24, 4, "I"),
+                "reserved": Field(28, 4, "I"),
             },
         ),
         "fp_slot": Layout(
@@ -374,14 +533,15 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_tables": Layout(
-            size=116760,
+            size=194592,
             fields={
-                "settings": Field(0, 24, "24s"),
-                "superblocks": Field(24, 81920, "81920s"),
-                "slots": Field(81944, 2048, "2048s"),
-                "groups": Field(83992, 22528, "22528s"),
-                "guarded": Field(106520, 4096, "4096s"),
-                "guards": Field(110616, 6144, "6144s"),
+                "settings": Field(0, 32, "32s"),
+                "superblocks": Field(32, 81920, "81920s"),
+                "slots": Field(81952, 2048, "2048s"),
+                "groups": Field(84000, 67584, "67584s"),
+                "attachments": Field(151584, 32768, "32768s"),
+                "guarded": Field(184352, 4096, "4096s"),
+                "guards": Field(188448, 6144, "6144s"),
             },
         ),
     },
@@ -402,10 +562,24 @@ LAYOUTS: Final = Layouts(
             "FP_DENY_SETATTR": 4096,
             "FP_DENY_TRUNCATE": 8192,
         },
+        "fp_field": {
+            "FP_NAME": 1,
+            "FP_INODE": 2,
+            "FP_DIR_INODE": 4,
+            "FP_OBJECT": 8,
+            "FP_USER": 16,
+            "FP_COMM": 32,
+            "FP_EXE": 64,
+            "FP_CGROUP": 128,
+            "FP_DEPTH": 256,
+            "FP_ANCESTORS": 512,
+            "FP_PLACE": 1024,
+        },
         "fp_flag": {
             "FP_UNDECIDED": 1,
             "FP_TRUNCATED": 2,
             "FP_TORN": 4,
+            "FP_HANDLER_FAILED": 8,
         },
         "fp_group_flag": {
             "FP_INCLUDE_SELF": 1,
@@ -416,6 +590,13 @@ LAYOUTS: Final = Layouts(
             "FP_DENY_UNDECIDED": 1,
             "FP_EXCEPTS_UIDS": 2,
             "FP_EXCEPTS_EXES": 4,
+        },
+        "fp_handler_limit": {
+            "FP_NAME_BYTES": 255,
+            "FP_EXE_BYTES": 255,
+            "FP_COMM_BYTES": 15,
+            "FP_N_ANCESTORS": 16,
+            "FP_TEXT_BEYOND": 65,
         },
         "fp_kind": {
             "FP_EVENT": 1,
@@ -428,13 +609,24 @@ LAYOUTS: Final = Layouts(
             "FP_SLOT_WORDS": 4,
             "FP_N_GROUPS": 256,
             "FP_N_SUPERBLOCKS": 1024,
-            "FP_N_FILTERS": 8,
+            "FP_N_LINKS": 16,
+            "FP_N_ATTACHMENTS": 1024,
             "FP_PATH_MAX": 4096,
+        },
+        "fp_link": {
+            "FP_LINK_PROGRAM": -2147483648,
+            "FP_PASSED_ALL": 65535,
         },
         "fp_superblock_flag": {
             "FP_HAS_FILE_ROOTS": 1,
             "FP_HAS_OBJECT_MARKS": 2,
             "FP_HAS_MOUNT_MARKS": 4,
+        },
+        "fp_verdict": {
+            "FP_SKIP_EVENT": 0,
+            "FP_SEND_TO_USERSPACE": 1,
+            "FP_FAILED": 2,
+            "FP_UNASKED": 3,
         },
     },
 )

@@ -30,6 +30,7 @@ from fanotify_fastpath._bpf.maps import ANY, EXIST, Map, MapType
 from fanotify_fastpath._engines.base import KernelCounters
 from fanotify_fastpath._engines.kernel.hooks import Hooks
 from fanotify_fastpath._engines.kernel.objects import Attached, attach_best
+from fanotify_fastpath._engines.kernel.programs import Programs
 from fanotify_fastpath._engines.kernel.sentinel import Sentinel
 from fanotify_fastpath._engines.kernel.tables import Tables, pack_slots
 from fanotify_fastpath.errors import FastpathError, KernelRefused
@@ -122,6 +123,8 @@ class Dispatcher:
         self._marked = found.map("marked").open()
         self._rings = found.map("rings").open()
         self._counters = found.map("counters").open()
+        table, handled = found.map("handlers").open(), found.map("handled").open()
+        self.programs = Programs(self._tables, table, handled, self._attached.handler_program)
         self._inspect = found.program("inspect").attach_iterator(tgid=os.getpid())
         self._sentinel = Sentinel()
         self._filesystems: dict[int, _Filesystem] = {}
@@ -152,6 +155,7 @@ class Dispatcher:
             self._hooks.close()
         self._sentinel.close()
         self._inspect.close()
+        self.programs.close()
         self._tables.close()
         for table in (self._roots, self._marked, self._rings, self._counters):
             table.close()
@@ -219,9 +223,14 @@ class Dispatcher:
         with self.lock:
             self._free_groups.append(number)
 
-    def set_filters(self, group: int, slots: list[int]) -> None:
-        """Say in which slots an event must lie to be sent."""
-        self._tables.set_filters(group, slots[: FpLimit.N_FILTERS])
+    def set_chain(self, group: int, links: list[int], needs: int, counted: int) -> int:
+        """Have other handlers of a group asked; see :meth:`Tables.set_chain`."""
+        return self._tables.set_chain(group, links, needs, counted)
+
+    def wait_for_programs(self, group: int, ring: Map) -> None:
+        """Wait until all that began before has ended: some milliseconds, more on a busy machine."""
+        # whoever changes such a table waits for that (maybe_wait_bpf_programs in kernel/bpf/syscall.c)
+        self._rings.update(_u32(group), _u32(ring.fd))
 
     def n_dropped(self, group: int) -> int:
         """How many records have found no room in the group's ring buffer."""

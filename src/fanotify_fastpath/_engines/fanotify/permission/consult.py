@@ -79,9 +79,9 @@ class Consultant:
         for number, (n_seen, n_skipped, n_denied) in counts.items():
             attachment = self.attachments.get(number)
             if attachment is not None:
-                attachment.n_seen += n_seen
-                attachment.n_skipped += n_skipped
-                attachment.n_denied += n_denied
+                attachment.tally.n_seen += n_seen
+                attachment.tally.n_skipped += n_skipped
+                attachment.tally.n_denied += n_denied
 
     def _candidate(self, fields: Fields, inside: list[int] | None) -> Candidate:
         path: bytes | None = fields["path"]
@@ -97,16 +97,16 @@ class Consultant:
         )
 
     def _ask_handler(self, attachment: Attachment, candidate: Candidate, event: Event) -> Verdict:
-        attachment.n_seen += 1
+        attachment.tally.n_seen += 1
         try:
             verdict = attachment.handler.handle(candidate)
         except Exception as exc:  # as in Chain.judge: a handler's bug is sent, said, counted
-            attachment.n_failed += 1
+            attachment.tally.n_failed += 1
             attachment.error = exc
             event.undecided = True
             return SEND_TO_USERSPACE
-        attachment.n_skipped += verdict.kind is VerdictKind.SKIP_EVENT
-        attachment.n_denied += verdict.kind is VerdictKind.DENY
+        attachment.tally.n_skipped += verdict.kind is VerdictKind.SKIP_EVENT
+        attachment.tally.n_denied += verdict.kind is VerdictKind.DENY
         return verdict
 
     def _ask_user(self, event: Event) -> tuple[bool, int]:
