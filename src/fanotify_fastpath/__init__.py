@@ -33,6 +33,7 @@ from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask, mask_names, parse_mask
 from fanotify_fastpath.registry import Registry, describe, registry
 from fanotify_fastpath.roots import Root, RootSet
+from fanotify_fastpath.state import Counter, StateMap
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, SKIP_EVENT, Verdict, deny
 from fanotify_fastpath.watch import Watch, awatch, watch
 
@@ -45,6 +46,7 @@ __all__ = [
     "Attachment",
     "Check",
     "Closed",
+    "Counter",
     "Depends",
     "EngineReport",
     "Event",
@@ -75,6 +77,7 @@ __all__ = [
     "Root",
     "RootSet",
     "Scope",
+    "StateMap",
     "UnsupportedFeature",
     "UnsupportedFilesystem",
     "Verdict",

@@ -26,7 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
-    ("builtin", "compiling", "registry", "chain", "handlers", "arguments", "marks", "roots", "events", "verdict"),
+    ("builtin", "compiling", "registry", "chain"),
+    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state"),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),
 )
