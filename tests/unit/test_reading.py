@@ -18,6 +18,7 @@ from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.handlers import Handler, HandlerEvent
 from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import Root
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, SKIP_EVENT, Verdict
 
 pytest.importorskip("fanotify_fastpath._bpf._events", reason="the part that makes events is not compiled")
@@ -70,6 +71,9 @@ class Listener:
 
     def root_gone(self, key: FpKey, path: bytes | None) -> None:
         self.told.append(("gone", key, path))
+
+    def roots(self) -> list[Root]:
+        return []
 
     def filesystem_gone(self, dev: int) -> None:
         self.told.append(("unmounted", dev))

@@ -8,6 +8,7 @@ import pytest
 from fanotify_fastpath import SEND_TO_USERSPACE, Counter, Handler, HandlerEvent, InvalidArgument, StateMap, Verdict
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.state import CounterStorage, MapStorage, StateKey
+from happened import Happened
 
 U64 = 1 << 64
 
@@ -38,7 +39,8 @@ def test_the_class_shows_what_was_declared() -> None:
 def test_each_attach_has_its_own_and_its_user_reads_and_writes_it() -> None:
     chain = Chain(lambda: None)
     one, two = (chain.attach(Keeping, {}) for _ in range(2))
-    event = cast(Any, type("Seen", (), {"tgid": 7}))
+    event = Happened()
+    event.tgid = 7
     chain.judge(event)
     first, second = cast(Keeping, one.handler), cast(Keeping, two.handler)
     first.by_number.put(7, 40)

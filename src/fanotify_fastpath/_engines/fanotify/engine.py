@@ -23,6 +23,7 @@ from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import STRUCTURE, Interest
 from fanotify_fastpath._engines.fanotify.judge import Judge
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
+from fanotify_fastpath._engines.fanotify.lookup import Sources
 from fanotify_fastpath._engines.fanotify.objects import Objects
 from fanotify_fastpath._engines.fanotify.sender import Sender
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
@@ -59,9 +60,10 @@ class FanotifyEngine:
         self._turns = Turns()
         self._lock = self._turns.lock
         self._store = Store(max_queued, self._count_lost)
-        self._sender = Sender(Processes(), self.superblocks, self.counters, self._store, include_self, with_tid)
         self._interest = Interest()
         self._tree = Tree()
+        sources = Sources(Processes(), self.superblocks, self._tree, self._interest)
+        self._sender = Sender(sources, self.counters, self._store, include_self, with_tid)
         self._group: KernelGroup | None = None
         self._objects: Objects | None = None
         self._kernel_masks: dict[bytes, int] = {}

@@ -329,6 +329,10 @@ class KernelEngine:
         was, is_now = self._is_watched(dev, before), self._is_watched(dev, after)
         return None if was == is_now else "in" if is_now else "out"
 
+    def roots(self) -> list[Root]:
+        """The roots of the group's subtrees."""
+        return [root for mark in self._marks if mark.scope is Scope.SUBTREE for root in mark.roots.roots]
+
     def _is_watched(self, dev: int, inside: Inside) -> bool:
         is_marked = any(
             mark.roots.set_id in inside

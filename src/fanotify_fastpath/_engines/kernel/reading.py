@@ -7,8 +7,7 @@ matters, a directory's rename stand between them: what comes before is done with
 
 import contextlib
 import os
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpFlag, FpKey, FpKind, FpLink
@@ -16,11 +15,13 @@ from fanotify_fastpath._bpf.decoding import Decoder, Remembered
 from fanotify_fastpath._bpf.ring import Batch, Record
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Candidate, Inside
+from fanotify_fastpath._engines.common.lookup import PathLookup
 from fanotify_fastpath._engines.kernel.links import Applied
 from fanotify_fastpath._engines.kernel.views import Views
 from fanotify_fastpath.chain import Attachment, Chain
 from fanotify_fastpath.events import Crossing, Event, Process
 from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import Root
 from fanotify_fastpath.verdict import VerdictKind
 
 _DELETE: Final = int(Mask.DELETE)
@@ -43,6 +44,7 @@ class Listener(Protocol):
     def directories_moved(self) -> None: ...
     def root_gone(self, key: FpKey, path: bytes | None) -> None: ...
     def filesystem_gone(self, dev: int) -> None: ...
+    def roots(self) -> list[Root]: ...
 
 
 class Reading:
@@ -177,7 +179,7 @@ class Reading:
         """Leave out what a handler skips. Each record has one event; those that tell of losses have no record."""
         assert self._chain is not None
         masks, flags, chains, n_passed = (batch.column(name) for name in ("mask", "flags", "chain", "n_passed"))
-        kept, n = [], 0
+        roots, kept, n = self._listener.roots, [], 0
         for event in events:
             if int(event.mask) & _OVERFLOW:
                 kept.append(event)
@@ -192,7 +194,8 @@ class Reading:
                 mask,
                 path.rpartition(b"/")[2] if path else None,
                 event.tgid,
-                partial(_known, event.process),
+                event.time_ns,
+                _RecordLookup(event, batch, n - 1, roots),
                 self._inside_at(batch, at + _INSIDE.offset) if is_decided else None,
                 self._inside_at(batch, at + _OLD_INSIDE.offset) if mask & _RENAME else None,
                 event.dev,
@@ -246,8 +249,22 @@ class Reading:
         return None
 
 
-def _known(process: Process, tgid: int) -> Process:
-    return process
+class _RecordLookup(PathLookup):
+    """What the record tells was so when it happened; the rest is looked up."""
+
+    def __init__(self, event: Event, batch: Batch, n: int, roots: Callable[[], Iterable[Root]]) -> None:
+        super().__init__(event.process, event.tgid, event.raw_path, event.dev, event.inode, roots)
+        self._batch = batch
+        self._n = n
+
+    def gid(self) -> int:
+        return self._batch.column("gid")[self._n]
+
+    def cgroup_id(self) -> int | None:
+        return self._batch.column("cgroup_id")[self._n] or None
+
+    def mode(self) -> int:
+        return self._batch.column("mode")[self._n]
 
 
 def _find_process(tgid: int, uid: int, comm: bytes) -> Process:

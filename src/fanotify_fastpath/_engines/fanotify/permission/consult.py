@@ -2,13 +2,15 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fanotify_fastpath._engines.common.candidate import Candidate
+from fanotify_fastpath._engines.common.lookup import PathLookup
 from fanotify_fastpath.chain import Attachment
 from fanotify_fastpath.events import Event, Process
 from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import Root
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, Verdict, VerdictKind
 
 _ONDIR = int(Mask.ONDIR)
@@ -41,15 +43,21 @@ class Consultant:
     :param decide: the user's callback
     :param allow_undecided: the answer when the user's code raises
     :param emit: takes events for the stream
+    :param roots: tells the roots of the group's marks of scope subtree
     :ivar attachments: handlers by the number that the guardian knows them by
     """
 
     def __init__(
-        self, decide: "Callable[[Event], Verdict | bool] | None", allow_undecided: bool, emit: Callable[[Event], None]
+        self,
+        decide: "Callable[[Event], Verdict | bool] | None",
+        allow_undecided: bool,
+        emit: Callable[[Event], None],
+        roots: Callable[[], Iterable[Root]] = tuple,
     ) -> None:
         self._decide = decide
         self._allow_undecided = allow_undecided
         self._emit = emit
+        self._roots = roots
         self.attachments: dict[int, Attachment] = {}
 
     def consult(self, fields: Fields, to_ask: list[int], inside: list[int] | None) -> tuple[bool, int]:
@@ -90,7 +98,8 @@ class Consultant:
             fields["mask"] | (_ONDIR if fields["is_dir"] else 0),
             None if path is None else os.path.basename(path),
             fields["tgid"],
-            lambda _: process,
+            fields["time_ns"],
+            PathLookup(process, fields["tgid"], path, fields["dev"], fields["inode"], self._roots),
             None if inside is None else frozenset(inside),
             dev=fields["dev"],
             inode=fields["inode"],
