@@ -3,8 +3,9 @@ Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h`` and `
 
 usage: python tools/gen_abi.py [--check]
 
-The headers are compiled by clang, and the types are read from the BTF in the object, so that what Python believes is what
-the compiler made. With ``--check`` nothing is written: the exit code is 1 when the file is not what would be written.
+The headers are compiled by clang, and the types are read from the BTF in the object, so that what Python believes is
+what the compiler made. With ``--check`` nothing is written: the exit code is 1 when the file is not what would be
+written.
 """
 
 import re

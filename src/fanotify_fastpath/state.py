@@ -115,7 +115,7 @@ class _Declaration(Generic[S]):
             return self
         storages: dict[str, S] = vars(instance)
         # two threads may be the first ones to ask: setdefault gives both the same
-        return storages[self._name] if self._name in storages else storages.setdefault(self._name, self._make())
+        return storages[self._name] if self._name in storages else storages.setdefault(self._name, self.make())
 
     def __set__(self, instance: object, value: Any) -> NoReturn:
         raise AttributeError(f"{self._name!r} is state: change it by its methods")
@@ -124,7 +124,8 @@ class _Declaration(Generic[S]):
         """Let *storage* be that of *instance* from now on."""
         vars(instance)[self._name] = storage
 
-    def _make(self) -> S:
+    def make(self) -> S:
+        """Make an empty storage in this process."""
         raise NotImplementedError
 
 
@@ -135,7 +136,7 @@ class Counter(_Declaration[CounterStorage]):
     In an instance it is a :class:`CounterStorage`: ``self.n_seen.add(1)``, ``self.n_seen.value``.
     """
 
-    def _make(self) -> CounterStorage:
+    def make(self) -> CounterStorage:
         return _Count()
 
 
@@ -187,7 +188,7 @@ class StateMap(_Declaration[MapStorage]):
         words = "one integer" if self.key_words == 1 else f"a tuple of {self.key_words} integers"
         return f"{words} of 0 to 2^64 - 1"
 
-    def _make(self) -> MapStorage:
+    def make(self) -> MapStorage:
         return _Entries(self)
 
 

@@ -90,6 +90,9 @@ int bpf_iter_create(int link_fd);
 
 const char *bpf_map__name(const struct bpf_map *map);
 int bpf_map__fd(const struct bpf_map *map);
+int bpf_map__set_type(struct bpf_map *map, uint32_t type);
+int bpf_map__set_key_size(struct bpf_map *map, uint32_t size);
+int bpf_map__set_value_size(struct bpf_map *map, uint32_t size);
 int bpf_map__set_max_entries(struct bpf_map *map, uint32_t n);
 int bpf_map__set_autocreate(struct bpf_map *map, bool is_wanted);
 int bpf_map__set_inner_map_fd(struct bpf_map *map, int fd);

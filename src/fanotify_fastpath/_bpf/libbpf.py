@@ -63,7 +63,7 @@ class ObjectMap:
         self._owner = owner
         self._pointer = pointer
         name = os.fsdecode(lib.ffi.string(lib.c.bpf_map__name(pointer)))
-        self.name = "." + name.rpartition(".")[2] if "." in name else name
+        self.name = "." + name.partition(".")[2] if "." in name else name
 
     @property
     def pointer(self) -> Any:
@@ -99,6 +99,18 @@ class ObjectMap:
         :raises KernelRefused: the object is loaded already
         """
         self._change(library().c.bpf_map__set_max_entries(self.pointer, n))
+
+    def set_form(self, map_type: MapType, key_size_bytes: int, value_size_bytes: int, max_entries: int) -> None:
+        """
+        Make another map of it.
+
+        :raises KernelRefused: the object is loaded already
+        """
+        lib = library()
+        self._change(lib.c.bpf_map__set_type(self.pointer, map_type))
+        self._change(lib.c.bpf_map__set_key_size(self.pointer, key_size_bytes))
+        self._change(lib.c.bpf_map__set_value_size(self.pointer, value_size_bytes))
+        self.set_max_entries(max_entries)
 
     def set_wanted(self, is_wanted: bool) -> None:
         """

@@ -99,7 +99,7 @@ class Links:
         if list(links.items()) != list(self._links.items()) or counted != self._counted:
             needs = 0
             for attachment in links.keys() & self._loaded.keys():
-                needs |= self._loaded[attachment].needs
+                needs |= self._loaded[attachment].code.needs
             number = self._dispatcher.set_chain(self._group, list(links.values()), needs, counted)
             self._links, self._counted = links, counted
             filters = tuple(attachment for attachment in links if attachment not in self._loaded)

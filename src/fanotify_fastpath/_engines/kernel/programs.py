@@ -1,30 +1,26 @@
 """The programs of handlers: each attach has one of its own, in a table from which the dispatcher calls it by number."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from fanotify_fastpath._bpf._abi import FpField, FpLimit
 from fanotify_fastpath._bpf.libbpf import Object
 from fanotify_fastpath._bpf.maps import Map
+from fanotify_fastpath._engines.kernel.states import move_in, move_out, shape
 from fanotify_fastpath._engines.kernel.tables import Tables
 from fanotify_fastpath.errors import KernelRefused
+from fanotify_fastpath.handlers import Handler
+from fanotify_fastpath.roots import RootSet
 
 #: maps and global variables of a handler's object
 _HANDLED: Final = "handled"
 _ATTRIBUTES: Final = ".rodata.attributes"
 _MANIFEST: Final = ".rodata.manifest"
 
-
-class StateCode(Protocol):
-    """What a handler keeps, as its program has it."""
-
-    @property
-    def map_name(self) -> str: ...
-    def shape(self, state_map: Any) -> None: ...
-    def bind(self, handler: Any, state_map: Map) -> None: ...
-    def unbind(self, handler: Any) -> None: ...
+#: tells the slot of a root set
+SlotOf = Callable[[RootSet], int | None]
 
 
 class Code(Protocol):
@@ -33,13 +29,22 @@ class Code(Protocol):
 
     :ivar object_file: content of the object file
     :ivar needs: of :class:`FpField`: what it needs to know of an event
+    :ivar states: attributes of its class that declare what it remembers, with the object's maps that hold it
     """
 
-    object_file: bytes
-    needs: int
-    states: Sequence[StateCode]
+    @property
+    def object_file(self) -> bytes: ...
+    @property
+    def needs(self) -> int: ...
+    @property
+    def states(self) -> Mapping[str, str]: ...
+    def pack(self, handler: Handler, slot_of: SlotOf) -> bytes:
+        """
+        Give the values of the handler's attributes, as the program has them.
 
-    def pack(self, handler: Any, slot_of: Callable[[Any], int | None]) -> bytes: ...
+        :param slot_of: tells the slot of a root set
+        """
+        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -48,11 +53,9 @@ class Loaded:
     A program of one attach.
 
     :ivar number: where it is in the table
-    :ivar needs: of :class:`FpField`
     """
 
     number: int
-    needs: int
     code: Code
     object: Object
 
@@ -75,7 +78,7 @@ class Programs:
         self._free = deque(range(FpLimit.N_ATTACHMENTS))
         self._n_counting_depth = 0
 
-    def load(self, code: Code, handler: Any, slot_of: Callable[[Any], int | None]) -> Loaded:
+    def load(self, code: Code, handler: Handler, slot_of: SlotOf) -> Loaded:
         """
         Load a program for one attach; nobody asks it yet.
 
@@ -88,24 +91,24 @@ class Programs:
         found = self._open(code, handler, slot_of)
         try:
             found.load()
-            for state in code.states:
-                state.bind(handler, found.map(state.map_name).open())
             number = self._free.popleft()
             self._tables.clear_attachment(number)
-            self._put(number, found)
+            self._table.update(_u32(number), _u32(found.program(self._program).fd))
         except BaseException:
             found.close()
             raise
+        for name, map_name in code.states.items():
+            move_in(handler, name, found.map(map_name).open(), is_new=True)
         self._count_depth(code.needs, +1)
-        return Loaded(number, code.needs, code, found)
+        return Loaded(number, code, found)
 
-    def unload(self, loaded: Loaded, handler: Any) -> None:
+    def unload(self, loaded: Loaded, handler: Handler) -> None:
         """Take a program away that nobody asks any more."""
         self._table.delete(_u32(loaded.number))
-        for state in loaded.code.states:
-            state.unbind(handler)
+        for name in loaded.code.states:
+            move_out(handler, name)
         loaded.object.close()
-        self._count_depth(loaded.needs, -1)
+        self._count_depth(loaded.code.needs, -1)
         self._free.append(loaded.number)
 
     def counters(self, loaded: Loaded) -> tuple[int, ...]:
@@ -117,17 +120,17 @@ class Programs:
         self._table.close()
         self._handled.close()
 
-    def _open(self, code: Code, handler: Any, slot_of: Callable[[Any], int | None]) -> Object:
+    def _open(self, code: Code, handler: Handler, slot_of: SlotOf) -> Object:
         found = Object.open_bytes(code.object_file, "fanfp")
         try:
-            states = {state.map_name: state for state in code.states}
+            states = {map_name: getattr(type(handler), name) for name, map_name in code.states.items()}
             for each in found.maps():
                 if each.name == _HANDLED:
                     each.reuse(self._handled)
                 elif each.name == _ATTRIBUTES:
                     each.set_initial(code.pack(handler, slot_of))
                 elif each.name in states:
-                    states[each.name].shape(each)
+                    shape(states[each.name], each)
                 elif each.name == _MANIFEST or not each.name.startswith("."):
                     each.set_wanted(False)
             for program in found.programs():
@@ -136,9 +139,6 @@ class Programs:
             found.close()
             raise
         return found
-
-    def _put(self, number: int, found: Object) -> None:
-        self._table.update(_u32(number), _u32(found.program(self._program).fd))
 
     def _count_depth(self, needs: int, change: int) -> None:
         if needs & FpField.DEPTH:
