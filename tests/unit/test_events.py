@@ -162,7 +162,7 @@ def test_counters_are_a_dataclass() -> None:
 
 
 def test_what_handlers_are_shown_can_be_copied_and_kept() -> None:
-    lookup = PathLookup(Process(7, "c"), 7, b"/n", 1, 2, list)
+    lookup = PathLookup(Event(Mask.CREATE, b"/n", process=Process(7, "c")), list)
     shown = Candidate(int(Mask.CREATE | Mask.ONDIR), b"n", 7, 5, lookup, frozenset(), dev=1)
     kept = copy.copy(shown)
     assert (kept.mask, kept.is_dir, kept.name, kept.uid, kept.comm, kept.dev) == (shown.mask, True, b"n", 7, b"c", 1)

@@ -173,6 +173,18 @@ def test_handlers_are_asked_about_each_event_and_not_about_losses() -> None:
     assert (renamed.mask, renamed.inode, renamed.dev) == (Mask.RENAME | Mask.ONDIR, 8, 9)
 
 
+def test_handlers_are_shown_what_the_record_tells() -> None:
+    listener = Listener()
+    attachment = listener.chain.attach(Skipping, {})
+    listener.use()
+    about: dict[str, Any] = {"boot_ns": 11, "gid": 12, "cgroup_id": 13, "mode": 0o100640, "dev": DEV}
+    listener.handle(record(b"/a", dev=DEV), record(b"/b", **about))
+    nothing, told = cast(Skipping, attachment.handler).seen
+    assert (told.time_ns, told.gid, told.cgroup_id, told.mode) == (11, 12, 13, 0o100640)
+    assert (nothing.time_ns, nothing.gid, nothing.cgroup_id, nothing.mode) == (0, 0, None, None)
+    assert (told.size, told.dir_inode, told.depth, told.ancestors) == (None, None, None, ())
+
+
 def test_a_handler_that_fails_leaves_its_event_undecided() -> None:
     listener = Listener()
     listener.chain.attach(Skipping, {})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from fanotify_fastpath._engines.common import procfs
-from fanotify_fastpath.events import Process
+from fanotify_fastpath.events import Event, Process
 from fanotify_fastpath.roots import Root
 
 
@@ -50,50 +50,39 @@ class PathLookup:
     """
     Looks by path, where the object's file handle is not known. What stands there now counts only if it is the object.
 
-    :param path: of the object
-    :param dev: as ``st_dev`` of the object
-    :param inode: of the object
+    :param event: what is known of it
     :param roots: tells the roots of the group's marks of scope subtree
     """
 
-    def __init__(
-        self,
-        process: Process,
-        tgid: int,
-        path: bytes | None,
-        dev: int | None,
-        inode: int | None,
-        roots: Callable[[], Iterable[Root]],
-    ) -> None:
-        self._process = process
-        self._tgid = tgid
-        # one that lacks its beginning leads elsewhere
-        self._path = path if path is not None and path.startswith(b"/") else None
-        self._identity = (dev, inode)
+    __slots__ = ("_event", "_roots")
+
+    def __init__(self, event: Event, roots: Callable[[], Iterable[Root]]) -> None:
+        self._event = event
         self._roots = roots
 
     def process(self) -> Process:
         """Who did it."""
-        return self._process
+        return self._event.process
 
     def gid(self) -> int | None:
         """Effective group id of the process."""
-        return procfs.effective_gid(procfs.read(self._tgid, "status"))
+        return procfs.effective_gid(procfs.read(self._event.tgid, "status"))
 
     def cgroup_id(self) -> int | None:
         """Id of the process's cgroup."""
-        return procfs.cgroup_id(procfs.read(self._tgid, "cgroup"))
+        return procfs.cgroup_id(procfs.read(self._event.tgid, "cgroup"))
 
     def ancestors(self) -> tuple[int, ...]:
         """Process ids from the parent upwards."""
-        return procfs.ancestors(procfs.read(self._tgid, "status"))
+        return procfs.ancestors(procfs.read(self._event.tgid, "status"))
 
     def status(self) -> os.stat_result | None:
         """The object; None when it is gone, or not at its path any more."""
-        if self._path is not None:
+        path = self._path()
+        if path is not None:
             with contextlib.suppress(OSError):
-                status = os.lstat(self._path)
-                return status if (status.st_dev, status.st_ino) == self._identity else None
+                status = os.lstat(path)
+                return status if (status.st_dev, status.st_ino) == self._identity() else None
         return None
 
     def mode(self) -> int | None:
@@ -103,18 +92,19 @@ class PathLookup:
 
     def dir_inode(self) -> int | None:
         """Inode number of the directory; None when the object is not in it any more, or is the top of a mount."""
-        if self._path is None or self.status() is None:
+        path = self._path()
+        if path is None or self.status() is None:
             return None
         with contextlib.suppress(OSError):
-            directory = os.stat(os.path.dirname(self._path))
-            return directory.st_ino if directory.st_dev == self._identity[0] else None
+            directory = os.stat(os.path.dirname(path))
+            return directory.st_ino if directory.st_dev == self._event.dev else None
         return None
 
     def depth(self) -> int | None:
         """How far the object lies below the nearest root: what stands on the way now is compared with the roots."""
         roots = {(root.dev, root.inode) for root in self._roots()}
-        at, n = self._path, 0
-        if self._identity in roots:
+        at, n = self._path(), 0
+        if self._identity() in roots:
             return 0
         while roots and at is not None and at != b"/":
             at, n = os.path.dirname(at), n + 1
@@ -123,3 +113,10 @@ class PathLookup:
                 if (status.st_dev, status.st_ino) in roots:
                     return n
         return None
+
+    def _path(self) -> bytes | None:
+        # one that lacks its beginning leads elsewhere
+        return None if self._event.is_truncated else self._event.raw_path
+
+    def _identity(self) -> tuple[int | None, int | None]:
+        return self._event.dev, self._event.inode

@@ -55,6 +55,7 @@ def cgroup_id(cgroup: bytes) -> int | None:
         if top is not None and line.startswith(_CGROUP2) and not line.startswith(_CGROUP2 + b"/.."):
             with contextlib.suppress(OSError):
                 return os.stat(top + line.removeprefix(_CGROUP2)).st_ino
+    _cgroup2_mountpoint.cache_clear()  # the next time it may be mounted, or elsewhere
     return None
 
 

@@ -252,8 +252,10 @@ class Reading:
 class _RecordLookup(PathLookup):
     """What the record tells was so when it happened; the rest is looked up."""
 
+    __slots__ = ("_batch", "_n")
+
     def __init__(self, event: Event, batch: Batch, n: int, roots: Callable[[], Iterable[Root]]) -> None:
-        super().__init__(event.process, event.tgid, event.raw_path, event.dev, event.inode, roots)
+        super().__init__(event, roots)
         self._batch = batch
         self._n = n
 
@@ -263,8 +265,8 @@ class _RecordLookup(PathLookup):
     def cgroup_id(self) -> int | None:
         return self._batch.column("cgroup_id")[self._n] or None
 
-    def mode(self) -> int:
-        return self._batch.column("mode")[self._n]
+    def mode(self) -> int | None:
+        return self._batch.column("mode")[self._n] or None
 
 
 def _find_process(tgid: int, uid: int, comm: bytes) -> Process:

@@ -70,7 +70,7 @@ class Consultant:
         :return: is it allowed, and the error number if not
         """
         event = make_event(fields)
-        candidate = self._candidate(fields, inside)
+        candidate = self._candidate(event, inside)
         for number in to_ask:
             attachment = self.attachments.get(number)
             if attachment is None:  # detached meanwhile
@@ -91,18 +91,17 @@ class Consultant:
                 attachment.tally.n_skipped += n_skipped
                 attachment.tally.n_denied += n_denied
 
-    def _candidate(self, fields: Fields, inside: list[int] | None) -> Candidate:
-        path: bytes | None = fields["path"]
-        process = Process(fields["uid"], _text(fields["comm"]), _text(fields["exe"]))
+    def _candidate(self, event: Event, inside: list[int] | None) -> Candidate:
+        path = event.raw_path
         return Candidate(
-            fields["mask"] | (_ONDIR if fields["is_dir"] else 0),
+            int(event.mask) | (_ONDIR if event.is_dir else 0),
             None if path is None else os.path.basename(path),
-            fields["tgid"],
-            fields["time_ns"],
-            PathLookup(process, fields["tgid"], path, fields["dev"], fields["inode"], self._roots),
+            event.tgid,
+            event.time_ns,
+            PathLookup(event, self._roots),
             None if inside is None else frozenset(inside),
-            dev=fields["dev"],
-            inode=fields["inode"],
+            dev=event.dev,
+            inode=event.inode,
         )
 
     def _ask_handler(self, attachment: Attachment, candidate: Candidate, event: Event) -> Verdict:

@@ -8,10 +8,11 @@ from typing import Any
 from fanotify_fastpath._engines.common.candidate import Candidate
 from fanotify_fastpath._engines.common.lookup import PathLookup
 from fanotify_fastpath._engines.fanotify.permission.membership import Inside
-from fanotify_fastpath.events import NOBODY
+from fanotify_fastpath.events import Event
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 
 _PF_KTHREAD = 0x00200000
+_NOTHING = Mask(0)
 
 
 class Subject(Candidate):
@@ -39,7 +40,7 @@ class Subject(Candidate):
             None if path is None else path[path.rfind(b"/") + 1 :],
             tgid,
             time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-            PathLookup(NOBODY, tgid, path, dev, inode, tuple),
+            PathLookup(Event(_NOTHING, path, tgid=tgid, dev=dev, inode=inode), tuple),
             inside,
             dev=dev,
             inode=inode,
