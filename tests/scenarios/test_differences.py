@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,9 @@ from mounting import Mounter
 
 from . import actions
 from .conftest import Stage
-from .support import Other, paths
+from .support import Other, paths, shell
 from .test_attach import make_reachable
+from .witness import Shown, witness
 
 #: what races with the reading of events is tried as often
 N_TRIES = 20
@@ -169,6 +171,43 @@ def after_exec(stage: Stage) -> list[Event]:
 def test_the_name_of_the_program_is_what_it_was_or_what_it_is(stage: Stage) -> None:
     names = {event.comm for event in after_exec(stage)}
     assert names == {"dash"} if stage.engine == "kernel" else names & {"sh", "sleep"}
+
+
+def shown_of_removed(stage: Stage) -> tuple[Path, Shown]:
+    """A directory, and what a handler is shown of a file that was removed from it."""
+    (root,) = stage.dirs("root")
+    (root / "file").touch(0o600)
+    ears = stage.watch(root, Mask.DELETE)
+    shown = witness(ears.group)
+    stage.other(os.unlink, root / "file")
+    ears.hear(root)
+    return root, shown[b"file"]
+
+
+def test_the_mode_of_what_was_removed_is_unknown_or_what_it_was(stage: Stage) -> None:
+    _, shown = shown_of_removed(stage)
+    assert shown["mode"] == (0o100600 if stage.engine == "kernel" else None)
+
+
+def test_the_directory_of_what_was_removed_is_known_or_not(stage: Stage) -> None:
+    root, shown = shown_of_removed(stage)
+    assert shown["dir_inode"] == (None if stage.engine == "kernel" else os.stat(root).st_ino)
+
+
+def test_group_and_cgroup_of_a_process_that_has_ended_are_what_they_were_or_unknown(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    shown = witness(ears.group)
+    told = set()
+    for n in range(N_TRIES):
+        shell(f"> f{n}", root)
+        ears.hear(root)
+        about = shown[b"f%d" % n]
+        told.add((about["gid"], about["cgroup_id"] is not None))
+    if stage.engine == "kernel":
+        assert told == {(os.getegid(), True)}
+    else:
+        assert (None, False) in told
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "overlayfs"], indirect=True)
