@@ -194,6 +194,23 @@ def test_the_directory_of_what_was_removed_is_known_or_not(stage: Stage) -> None
     assert shown["dir_inode"] == (None if stage.engine == "kernel" else os.stat(root).st_ino)
 
 
+def test_the_size_of_what_was_renamed_since_is_known_or_not(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.OPEN)
+    shown = witness(ears.group)
+    sizes = set()
+    for n in range(N_TRIES):
+        (root / f"f{n}").write_bytes(b"12345")
+        stage.other(actions.read, root / f"f{n}")
+        os.rename(root / f"f{n}", root / f"renamed{n}")
+        ears.hear(root)
+        sizes.add(shown[b"f%d" % n]["size"])
+    if stage.engine == "kernel":
+        assert None in sizes
+    else:
+        assert sizes == {5}
+
+
 def test_group_and_cgroup_of_a_process_that_has_ended_are_what_they_were_or_unknown(stage: Stage) -> None:
     (root,) = stage.dirs("root")
     ears = stage.watch(root, Mask.CREATE)
