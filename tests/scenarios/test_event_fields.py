@@ -146,6 +146,17 @@ def test_what_has_another_object_at_its_path_by_now_is_not_mistaken_for_it(stage
     assert sizes <= {None, 3}, "which is asked before the other one comes, now and then"
 
 
+def test_looking_at_objects_keeps_no_filesystem_busy(stage: Stage, mounts: Mounter) -> None:
+    top = mounts.make("tmpfs")
+    group = stage.group()
+    group.mark(top, Mask.CREATE)
+    shown = witness(group)
+    stage.other(actions.touch, top / "file")
+    group.attach("ignore-prefix", prefixes=["x"])  # what has happened before is decided first
+    assert shown[b"file"]["size"] == 0
+    mounts.umount(top)
+
+
 def test_plain_users_are_shown_the_object_and_not_who_did_it(stage: Stage) -> None:
     def listen() -> Shown:
         with Group(engine=stage.engine_of_plain_users) as group:

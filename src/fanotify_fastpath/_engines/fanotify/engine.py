@@ -162,6 +162,7 @@ class FanotifyEngine:
             while self._sequence.n_given < end and (raw := self._sequence.next()) is not None:
                 self._judge.judge(raw)
             self._judge.settle_doubts(self._sequence.take_doubtful())
+            self._release()
             self._store.signal(is_more_coming=self.has_backlog())
 
     def _begin_batch(self) -> None:
@@ -348,8 +349,6 @@ class FanotifyEngine:
             if self._is_closed:
                 return
             self._drain()
-            for superblock in self.superblocks.values():
-                superblock.release()
 
     def _drain(self) -> None:
         self._begin_batch()
@@ -367,6 +366,12 @@ class FanotifyEngine:
             self._tree.bury()
         if self._objects is not None:
             self._objects.drain(self._interest.sets)
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of the mounts: what was looked at while deciding keeps nothing from being unmounted."""
+        for superblock in self.superblocks.values():
+            superblock.release()
 
     def _drain_sequence(self, until: float) -> None:
         """Decide about what was read; when that takes long, leave the rest for the next time, and let others in."""
