@@ -100,9 +100,9 @@ class ObjectMap:
         """
         self._change(library().c.bpf_map__set_max_entries(self.pointer, n))
 
-    def set_form(self, map_type: MapType, key_size_bytes: int, value_size_bytes: int, max_entries: int) -> None:
+    def reshape(self, map_type: MapType, key_size_bytes: int, value_size_bytes: int, max_entries: int) -> None:
         """
-        Make another map of it.
+        Make it another map than the object says.
 
         :raises KernelRefused: the object is loaded already
         """

@@ -117,13 +117,13 @@ class StateInMap:
 def shape(declared: Counter | StateMap, object_map: ObjectMap) -> None:
     """Give a map of an object, before its load, the form of what a handler declares."""
     if isinstance(declared, Counter):
-        object_map.set_form(MapType.ARRAY, 4, _U64.size, 1)
+        object_map.reshape(MapType.ARRAY, 4, _U64.size, 1)
         return
     kind = MapType.LRU_HASH if declared.evict else MapType.HASH
     key_size = _U64.size * declared.key_words
     if declared.key_bytes:
         key_size = _U64.size + -(-declared.key_bytes // _U64.size) * _U64.size
-    object_map.set_form(kind, key_size, _U64.size, declared.max_entries)
+    object_map.reshape(kind, key_size, _U64.size, declared.max_entries)
 
 
 def move_in(handler: Handler, name: str, state_map: Map, *, is_new: bool) -> None:
