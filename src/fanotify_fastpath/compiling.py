@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpField, FpVerdict
 from fanotify_fastpath._compiler import model
@@ -16,6 +17,7 @@ from fanotify_fastpath._compiler.linking import link
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath._compiler.ranges import I64, Range, width
 from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, Kind, Roots
+from fanotify_fastpath.errors import FastpathError
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
@@ -23,6 +25,8 @@ from fanotify_fastpath.verdict import DENY_ERRNOS, SEND_TO_USERSPACE, SKIP_EVENT
 from fanotify_fastpath.widths import WIDTHS, Bytes, Items, Width
 
 _EVENT = LAYOUTS.structs["fp_handler_event"]
+#: what was compiled in this process
+_codes: "WeakKeyDictionary[type[Handler], CompiledHandler | None]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,30 @@ class CompiledHandler:
     needs: int
     compiled: model.Compiled
     state: dict[str, model.StateKind]
+
+    @property
+    def object_file(self) -> bytes:
+        """Content of the object file."""
+        return self.data
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The map of each attribute that is state."""
+        return {name: f"state_{n}" for n, name in enumerate(self.state)}
+
+    def pack(self, handler: Handler, slot_of: Callable[[RootSet], int | None]) -> bytes:
+        """The constants of one attach; see :func:`pack_attributes`."""
+        return pack_attributes(self, handler, slot_of)
+
+
+def code_of(handler: type[Handler]) -> CompiledHandler | None:
+    """Return the code of a handler; None if it has none, and must be asked in user space."""
+    if handler not in _codes:
+        try:
+            _codes[handler] = compile_handler(handler, read_frame())
+        except (FastpathError, FileNotFoundError):
+            _codes[handler] = None
+    return _codes[handler]
 
 
 def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:

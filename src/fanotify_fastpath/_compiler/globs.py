@@ -49,7 +49,8 @@ def tabulate(pattern: bytes) -> Glob:
 
     :raises InvalidArgument: it has more than 63 tokens besides stars
     """
-    stars, tokens = 0, []
+    stars = 0
+    tokens: list[bytes] = []
     for token in _tokens(pattern):
         if token == b"*":
             stars |= 1 << len(tokens)

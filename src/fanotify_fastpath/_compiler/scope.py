@@ -234,7 +234,9 @@ class Scope:
         match known:
             case Int(range=found):
                 slot = code.slot(key + ".int", "i64")
-                return Int(found, str(_signed(found.lo)) if found.known is not None else code.op(f"load i64, ptr {slot}"))
+                return Int(
+                    found, str(_signed(found.lo)) if found.known is not None else code.op(f"load i64, ptr {slot}")
+                )
             case Bool(known=truth):
                 slot = code.slot(key + ".bool", "i1")
                 return Bool(truth, code.op(f"load i1, ptr {slot}") if truth is None else str(truth).lower())

@@ -13,6 +13,7 @@ from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Scope, statement
 from fanotify_fastpath._compiler.values import Bool, Int, Items, Myself, Nothing, Value, Verdict, describe
 
+
 @statement(ast.Pass)
 def on_pass(scope: Scope, node: ast.Pass) -> None:
     """Nothing."""
@@ -144,7 +145,8 @@ def _check_target(scope: Scope, target: ast.expr) -> None:
         return
     if isinstance(target, ast.Attribute) and isinstance(scope.value(target.value), Myself):
         raise Refusal(
-            target, f"self.{target.attr} cannot be assigned: attributes are constants after init(); what changes is state"
+            target,
+            f"self.{target.attr} cannot be assigned: attributes are constants after init(); what changes is state",
         )
     raise Refusal(target, f"{ast.unparse(target)} cannot be assigned: only local names can")
 

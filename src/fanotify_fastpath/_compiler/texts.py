@@ -1,8 +1,7 @@
 """Comparing bytes, a word at a time."""
 
-from fanotify_fastpath._compiler.layout import WORD_BYTES
 from fanotify_fastpath._compiler.memory import at_most, forgotten, load, load_within
-from fanotify_fastpath._compiler.model import round_up
+from fanotify_fastpath._compiler.model import WORD_BYTES, round_up
 from fanotify_fastpath._compiler.scope import Scope
 from fanotify_fastpath._compiler.values import Base, Bool, Text
 
