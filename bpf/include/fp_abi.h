@@ -146,7 +146,7 @@ enum fp_group_flag {
 
 enum fp_link {
 	/* the link is the number of an attachment, whose program is asked; without it, of a slot in which an event must lie */
-	FP_LINK_PROGRAM = 0x80000000,
+	FP_LINK_PROGRAM = 0x40000000,
 	/* for n_passed: a handler has ended the chain, and none is left to be asked */
 	FP_PASSED_ALL = 0xffff,
 };

@@ -104,7 +104,7 @@ class FpLimit(IntEnum):
 class FpLink(IntEnum):
     """``enum fp_link``."""
 
-    LINK_PROGRAM = -2147483648
+    LINK_PROGRAM = 1073741824
     PASSED_ALL = 65535
 
 
@@ -614,7 +614,7 @@ LAYOUTS: Final = Layouts(
             "FP_PATH_MAX": 4096,
         },
         "fp_link": {
-            "FP_LINK_PROGRAM": -2147483648,
+            "FP_LINK_PROGRAM": 1073741824,
             "FP_PASSED_ALL": 65535,
         },
         "fp_superblock_flag": {
