@@ -165,6 +165,7 @@ def compile_programs(root: Path, directory: Path) -> list[Path]:
         made.append(to)
     # what a compiled handler is linked with: for LLVM, not for the kernel
     frame = directory / PACKAGE / OBJECTS / "handler_frame.bc"
-    command = ["clang", *BPF_FLAGS, f"-I{INCLUDE}", "-emit-llvm", "-c", "bpf/handler_frame.c", "-o", str(frame)]
+    flags = [*BPF_FLAGS, f"-I{INCLUDE}", "-emit-llvm", "-fdebug-compilation-dir=."]
+    command = ["clang", *flags, "-c", "bpf/handler_frame.c", "-o", str(frame)]
     subprocess.run(command, check=True, cwd=root)
     return [*made, frame]

@@ -24,6 +24,7 @@ from fanotify_fastpath.errors import (
 from fanotify_fastpath.handlers import NAME_MAX_BYTES, Handler, HandlerEvent, HandlerFlags
 from fanotify_fastpath.registry import Registry
 from fanotify_fastpath.registry import registry as default_registry
+from fanotify_fastpath.state import take_over
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, Verdict, VerdictKind
 
 #: layout of struct fanotify_fastpath_args: name, version, flags, address of the arguments, their size
@@ -40,6 +41,13 @@ class Tally:
     n_denied: int = 0
     n_failed: int = 0
 
+    def add(self, other: "Tally") -> None:
+        """Count what another one has counted too."""
+        self.n_seen += other.n_seen
+        self.n_skipped += other.n_skipped
+        self.n_denied += other.n_denied
+        self.n_failed += other.n_failed
+
 
 @dataclass(eq=False, slots=True)
 class Attachment:
@@ -48,14 +56,18 @@ class Attachment:
 
     :ivar handler: the instance that serves this attach
     :ivar exclusive: nothing else may be attached beside it
+    :ivar arguments: of the attach, checked
     :ivar error: the last exception that it raised in user space
+    :ivar obstacle: on engine ``kernel``, why it is asked in user space all the same
     :ivar tally: what it was asked in user space
     :ivar tally_in_kernel: tells what it was asked in the kernel
     """
 
     handler: Handler
     exclusive: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
     error: Exception | None = field(default=None, repr=False)
+    obstacle: FastpathError | None = field(default=None, repr=False)
     tally: Tally = field(default_factory=Tally, repr=False)
     tally_in_kernel: Callable[[], Tally] = field(default=Tally, repr=False)
 
@@ -126,12 +138,9 @@ class Chain:
         with self._lock:
             self._check_free(exclusive)
             kind = self._registry.get(handler) if isinstance(handler, str) else handler
-            if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
-                raise NotPermitted(
-                    f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
-                    "handlers flagged UNPRIVILEGED work without"
-                )
-            attachment = Attachment(_start(kind, check_arguments(kind.arguments, arguments)), exclusive)
+            _check_right(kind)
+            checked = check_arguments(kind.arguments, arguments)
+            attachment = Attachment(_start(kind, checked), exclusive, checked)
             self._registry._use(kind, +1)
             for roots in attachment.handler.root_sets():
                 roots.on_change(self._on_change, self._before_change)
@@ -165,12 +174,39 @@ class Chain:
         if not end:
             raise InvalidArgument(f"the handler name has more than {NAME_MAX_BYTES} bytes")
         kind = self._registry.get(name.decode("utf-8", "surrogateescape"))
-        if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
-            raise NotPermitted(f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN)")
+        _check_right(kind)
         if size and (init_args is None or len(init_args) < size):
             raise InvalidArgument("the attach arguments cannot be read", errno.EFAULT)
         arguments = unpack_arguments(kind.arguments, (init_args or b"")[:size])
         return self.attach(kind, arguments, exclusive=True)
+
+    def replace(self, attachment: Attachment, handler: str | type[Handler]) -> None:
+        """
+        Put other code in the place of an attached handler, with its arguments. Each event is judged by one of the two.
+
+        What both remember in the same form is kept.
+
+        :param handler: a registered name, or a class
+        :raises InvalidArgument: *attachment* is not of this group, or its arguments do not fit
+        :raises: as :meth:`attach`; then nothing has changed
+        """
+        with self._lock:
+            if attachment not in self.attachments:
+                raise InvalidArgument("that handler is not attached to this group")
+            kind = self._registry.get(handler) if isinstance(handler, str) else handler
+            _check_right(kind)
+            old, new = attachment.handler, _start(kind, check_arguments(kind.arguments, attachment.arguments))
+            take_over(new, old)
+            for roots in new.root_sets():
+                roots.on_change(self._on_change, self._before_change)
+            self._registry._use(kind, +1)
+            attachment.handler = new
+        self._on_change()
+        for roots in old.root_sets():
+            if roots not in new.root_sets():
+                roots.off_change(self._on_change)
+        self._registry._use(type(old), -1)
+        old.free()
 
     def detach(self, what: Attachment | str | None = None) -> None:
         """
@@ -226,6 +262,14 @@ class Chain:
         if (exclusive and self.attachments) or any(a.exclusive for a in self.attachments):
             names = ", ".join(a.name for a in self.attachments)
             raise HandlerBusy(f"cannot attach: the group has {names} already; detach it first")
+
+
+def _check_right(kind: type[Handler]) -> None:
+    if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
+        raise NotPermitted(
+            f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
+            "handlers flagged UNPRIVILEGED work without"
+        )
 
 
 def _start(kind: type[Handler], arguments: dict[str, Any]) -> Handler:

@@ -17,7 +17,7 @@ from fanotify_fastpath._compiler.linking import link
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath._compiler.ranges import I64, Range, width
 from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, Kind, Roots
-from fanotify_fastpath.errors import FastpathError
+from fanotify_fastpath.errors import FastpathError, UnsupportedFeature
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
@@ -26,7 +26,7 @@ from fanotify_fastpath.widths import WIDTHS, Bytes, Items, Width
 
 _EVENT = LAYOUTS.structs["fp_handler_event"]
 #: what was compiled in this process
-_codes: "WeakKeyDictionary[type[Handler], CompiledHandler | None]" = WeakKeyDictionary()
+_codes: "WeakKeyDictionary[type[Handler], CompiledHandler | FastpathError]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,22 @@ class CompiledHandler:
         return pack_attributes(self, handler, slot_of)
 
 
-def code_of(handler: type[Handler]) -> CompiledHandler | None:
-    """Return the code of a handler; None if it has none, and must be asked in user space."""
-    if handler not in _codes:
+def code_of(handler: type[Handler]) -> CompiledHandler:
+    """
+    Give the code of a handler, compiled once.
+
+    :raises: as :func:`compile_handler`
+    """
+    found = _codes.get(handler)
+    if found is None:
         try:
-            _codes[handler] = compile_handler(handler, read_frame())
-        except (FastpathError, FileNotFoundError):
-            _codes[handler] = None
-    return _codes[handler]
+            found = compile_handler(handler, read_frame())
+        except FastpathError as exc:
+            found = exc
+        _codes[handler] = found
+    if isinstance(found, FastpathError):
+        raise found.with_traceback(None)
+    return found
 
 
 def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:
@@ -104,9 +112,13 @@ def read_frame() -> bytes:
     """
     The frame that came with the package.
 
-    :raises FileNotFoundError: it was installed without the engine in the kernel
+    :raises UnsupportedFeature: it was built without clang
     """
-    return resources.files("fanotify_fastpath._bpf").joinpath("objects", "handler_frame.bc").read_bytes()
+    frame = resources.files("fanotify_fastpath._bpf").joinpath("objects", "handler_frame.bc")
+    try:
+        return frame.read_bytes()
+    except FileNotFoundError:
+        raise UnsupportedFeature("handlers cannot be compiled: this package was built without clang") from None
 
 
 def describe_handler(handler: type[Handler]) -> model.Vocabulary:

@@ -242,6 +242,20 @@ class Group(Closing):
         self._check_open()
         return self._chain.attach_packed(request, init_args)
 
+    def replace(self, attachment: Attachment, handler: str | type[Handler]) -> None:
+        """
+        Put other code in the place of an attached handler, while events flow: each is judged by one of the two.
+
+        The new one is given the same arguments, root sets as they are now among them. What both declare to remember in
+        the same form (:class:`Counter`, :class:`StateMap`) is kept.
+
+        :param handler: name of a registered one, or a class
+        :raises InvalidArgument: *attachment* is not of this group, or its arguments do not fit
+        :raises: as :meth:`attach`; then nothing has changed
+        """
+        self._check_open()
+        self._chain.replace(attachment, handler)
+
     def detach(self, what: Attachment | str | None = None) -> None:
         """Detach one attachment, all of one name, or all. Never fails."""
         self._chain.detach(what)

@@ -128,6 +128,11 @@ class _Declaration(Generic[S]):
         """Make an empty storage in this process."""
         raise NotImplementedError
 
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What another declaration must have in common with this one to use the same storage."""
+        raise NotImplementedError
+
 
 class Counter(_Declaration[CounterStorage]):
     """
@@ -138,6 +143,10 @@ class Counter(_Declaration[CounterStorage]):
 
     def make(self) -> CounterStorage:
         return _Count()
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        return (Counter,)
 
 
 class StateMap(_Declaration[MapStorage]):
@@ -190,6 +199,26 @@ class StateMap(_Declaration[MapStorage]):
 
     def make(self) -> MapStorage:
         return _Entries(self)
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        return (StateMap, self.max_entries, self.key_words, self.key_bytes, self.evict)
+
+
+def common_names(one: type, other: type) -> list[str]:
+    """What two classes declare under the same name and in the same form."""
+    found = []
+    for name in dir(one):
+        mine, its = getattr(one, name), getattr(other, name, None)
+        if isinstance(mine, _Declaration) and isinstance(its, _Declaration) and mine.form == its.form:
+            found.append(name)
+    return found
+
+
+def take_over(new: object, old: object) -> None:
+    """Let *new* remember what *old* does, where both declare it in the same form."""
+    for name in common_names(type(new), type(old)):
+        getattr(type(new), name).use(new, getattr(old, name))
 
 
 def _is_u64(value: object) -> bool:

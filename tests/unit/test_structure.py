@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
     ("builtin", "compiling", "registry", "chain"),
-    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state"),
+    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths"),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),
 )

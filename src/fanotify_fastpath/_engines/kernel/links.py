@@ -9,8 +9,10 @@ from fanotify_fastpath._engines.kernel.dispatcher import Dispatcher
 from fanotify_fastpath._engines.kernel.programs import Code, Loaded
 from fanotify_fastpath.builtin.monitor_subtree import MonitorSubtree
 from fanotify_fastpath.chain import Attachment, Tally
+from fanotify_fastpath.errors import FastpathError
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.roots import RootSet
+from fanotify_fastpath.state import take_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +34,17 @@ class Links:
     """
     What the programs know of a group's handlers.
 
-    :param code_of: gives a handler's code for the kernel; None if it has none
+    :param code_of: gives a handler's code for the kernel, or raises why it has none
     """
 
-    def __init__(
-        self, dispatcher: Dispatcher, group: int, ring: Map, code_of: Callable[[type[Handler]], Code | None]
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, group: int, ring: Map, code_of: Callable[[type[Handler]], Code]) -> None:
         self._dispatcher = dispatcher
         self._group = group
         self._ring = ring
         self._code_of = code_of
         self._links: dict[Attachment, int] = {}
         self._loaded: dict[Attachment, Loaded] = {}
-        self._counted = 0
+        self._counted = self._needs = 0
         self.applied = Applied()
 
     def keep(self, attachments: tuple[Attachment, ...]) -> None:
@@ -79,37 +79,51 @@ class Links:
         handler = attachment.handler
         if type(handler) is MonitorSubtree and not handler.block:
             return slots[handler.roots.set_id]
-        if attachment not in self._loaded:
-            code = self._code_of(type(handler))
-            if code is None:
+        loaded = self._loaded.get(attachment)
+        if loaded is None or loaded.handler is not handler:
+            try:
+                self._loaded[attachment] = loaded = self._load(attachment, loaded, slots)
+            except FastpathError as exc:
+                attachment.obstacle = exc
                 return None
-            self._loaded[attachment] = self._load(code, attachment, slots)
-        return self._loaded[attachment].number | FpLink.LINK_PROGRAM
+        attachment.obstacle = None
+        return loaded.number | FpLink.LINK_PROGRAM
 
-    def _load(self, code: Code, attachment: Attachment, slots: dict[int, int]) -> Loaded:
+    def _load(self, attachment: Attachment, old: Loaded | None, slots: dict[int, int]) -> Loaded:
         def slot_of(roots: RootSet) -> int | None:
             return slots.get(roots.set_id)
 
-        programs = self._dispatcher.programs
-        loaded = programs.load(code, attachment.handler, slot_of)
+        programs, handler = self._dispatcher.programs, attachment.handler
+        code = self._code_of(type(handler))
+        if old is not None:
+            # what the new one needs to know is told before it is asked
+            self._change(self._links, self._needs | code.needs, self._counted)
+            return programs.replace(old, code, handler, slot_of)
+        loaded = programs.load(code, handler, slot_of)
         attachment.tally_in_kernel = lambda: Tally(*programs.counters(loaded))
         return loaded
 
     def _set(self, links: dict[Attachment, int], counted: int) -> None:
-        if list(links.items()) != list(self._links.items()) or counted != self._counted:
-            needs = 0
-            for attachment in links.keys() & self._loaded.keys():
-                needs |= self._loaded[attachment].code.needs
-            number = self._dispatcher.set_chain(self._group, list(links.values()), needs, counted)
-            self._links, self._counted = links, counted
-            filters = tuple(attachment for attachment in links if attachment not in self._loaded)
-            self.applied = Applied(number, tuple(links), filters)
-            self._dispatcher.wait_for_programs(self._group, self._ring)
+        needs = 0
+        for attachment in links.keys() & self._loaded.keys():
+            needs |= self._loaded[attachment].code.needs
+        self._change(links, needs, counted)
         for attachment in self._loaded.keys() - links.keys():
             self._unload(attachment)
 
+    def _change(self, links: dict[Attachment, int], needs: int, counted: int) -> None:
+        is_same = list(links.items()) == list(self._links.items())
+        if is_same and (needs, counted) == (self._needs, self._counted):
+            return
+        number = self._dispatcher.set_chain(self._group, list(links.values()), needs, counted)
+        self._links, self._needs, self._counted = links, needs, counted
+        filters = tuple(attachment for attachment in links if attachment not in self._loaded)
+        self.applied = Applied(number, tuple(links), filters)
+        self._dispatcher.wait_for_programs(self._group, self._ring)
+
     def _unload(self, attachment: Attachment) -> None:
         loaded = self._loaded.pop(attachment)
-        last = attachment.tally_in_kernel()
-        attachment.tally_in_kernel = lambda: last
-        self._dispatcher.programs.unload(loaded, attachment.handler)
+        last, attachment.tally_in_kernel = attachment.tally_in_kernel(), Tally
+        attachment.tally.add(last)
+        self._dispatcher.programs.unload(loaded)
+        take_over(attachment.handler, loaded.handler)  # if another one is in its place

@@ -1,5 +1,6 @@
 """The programs of handlers: each attach has one of its own, in a table from which the dispatcher calls it by number."""
 
+import errno
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Final, Protocol
 from fanotify_fastpath._bpf._abi import FpField, FpLimit
 from fanotify_fastpath._bpf.libbpf import Object
 from fanotify_fastpath._bpf.maps import Map
-from fanotify_fastpath._engines.kernel.states import move_in, move_out, shape
+from fanotify_fastpath._engines.kernel.states import kept_maps, move_in, move_out, shape
 from fanotify_fastpath._engines.kernel.tables import Tables
 from fanotify_fastpath.errors import KernelRefused
 from fanotify_fastpath.handlers import Handler
@@ -56,6 +57,7 @@ class Loaded:
     """
 
     number: int
+    handler: Handler
     code: Code
     object: Object
 
@@ -87,26 +89,35 @@ class Programs:
         :raises KernelRefused: there are too many
         """
         if not self._free:
-            raise KernelRefused(f"the groups of this process have {FpLimit.N_ATTACHMENTS} handlers already", 28)
-        found = self._open(code, handler, slot_of)
-        try:
-            found.load()
-            number = self._free.popleft()
-            self._tables.clear_attachment(number)
-            self._table.update(_u32(number), _u32(found.program(self._program).fd))
-        except BaseException:
-            found.close()
-            raise
-        for name, map_name in code.states.items():
-            move_in(handler, name, found.map(map_name).open(), is_new=True)
-        self._count_depth(code.needs, +1)
-        return Loaded(number, code, found)
+            limit = FpLimit.N_ATTACHMENTS
+            raise KernelRefused(f"the groups of this process have {limit} handlers already", errno.ENOSPC)
+        found = self._open(code, handler, slot_of, {})
+        number = self._free.popleft()
+        self._tables.clear_attachment(number)
+        return self._begin(Loaded(number, handler, code, found), {})
 
-    def unload(self, loaded: Loaded, handler: Handler) -> None:
+    def replace(self, loaded: Loaded, code: Code, handler: Handler, slot_of: SlotOf) -> Loaded:
+        """
+        Put another program in the place of one that is being asked: each event is judged by one of them.
+
+        What both remember in the same form is kept.
+
+        :raises VerifierError: the kernel does not accept it; then the old one stays
+        """
+        kept = kept_maps(loaded.handler, loaded.code.states, handler, code.states)
+        found = self._open(code, handler, slot_of, kept)
+        begun = self._begin(Loaded(loaded.number, handler, code, found), kept)
+        for name in loaded.code.states.keys() - kept.keys():
+            move_out(loaded.handler, name)
+        loaded.object.close()
+        self._count_depth(loaded.code.needs, -1)
+        return begun
+
+    def unload(self, loaded: Loaded) -> None:
         """Take a program away that nobody asks any more."""
         self._table.delete(_u32(loaded.number))
         for name in loaded.code.states:
-            move_out(handler, name)
+            move_out(loaded.handler, name)
         loaded.object.close()
         self._count_depth(loaded.code.needs, -1)
         self._free.append(loaded.number)
@@ -120,17 +131,34 @@ class Programs:
         self._table.close()
         self._handled.close()
 
-    def _open(self, code: Code, handler: Handler, slot_of: SlotOf) -> Object:
+    def _begin(self, loaded: Loaded, kept: Mapping[str, Map]) -> Loaded:
+        """Load, and let it be found."""
+        try:
+            loaded.object.load()
+            for name, map_name in loaded.code.states.items():
+                state_map = kept.get(name) or loaded.object.map(map_name).open()
+                move_in(loaded.handler, name, state_map, is_new=name not in kept)
+            fd = loaded.object.program(self._program).fd
+            self._table.update(_u32(loaded.number), _u32(fd))
+        except BaseException:
+            loaded.object.close()
+            raise
+        self._count_depth(loaded.code.needs, +1)
+        return loaded
+
+    def _open(self, code: Code, handler: Handler, slot_of: SlotOf, kept: Mapping[str, Map]) -> Object:
         found = Object.open_bytes(code.object_file, "fanfp")
         try:
-            states = {map_name: getattr(type(handler), name) for name, map_name in code.states.items()}
+            states = {map_name: name for name, map_name in code.states.items()}
             for each in found.maps():
                 if each.name == _HANDLED:
                     each.reuse(self._handled)
                 elif each.name == _ATTRIBUTES:
                     each.set_initial(code.pack(handler, slot_of))
+                elif states.get(each.name) in kept:
+                    each.reuse(kept[states[each.name]])
                 elif each.name in states:
-                    shape(states[each.name], each)
+                    shape(getattr(type(handler), states[each.name]), each)
                 elif each.name == _MANIFEST or not each.name.startswith("."):
                     each.set_wanted(False)
             for program in found.programs():

@@ -7,14 +7,14 @@ A map's entry is read and then written again by :meth:`~StateInMap.add`: what th
 import errno
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, overload
 
 from fanotify_fastpath._bpf.libbpf import ObjectMap
 from fanotify_fastpath._bpf.maps import Map, MapType
 from fanotify_fastpath.errors import InvalidArgument, KernelRefused
 from fanotify_fastpath.handlers import Handler
-from fanotify_fastpath.state import Counter, StateKey, StateMap
+from fanotify_fastpath.state import Counter, StateKey, StateMap, common_names
 
 _U64: Final = struct.Struct("=Q")
 _MASK: Final = (1 << 64) - 1
@@ -25,29 +25,29 @@ class CounterInMap:
     """A counter (:class:`~fanotify_fastpath.state.CounterStorage`)."""
 
     def __init__(self, state_map: Map) -> None:
-        self._map = state_map
+        self.map = state_map
         self._lock = threading.Lock()
 
     @property
     def value(self) -> int:
         """The count, 0 to 2^64 - 1."""
-        return int.from_bytes(self._map.lookup(_ZERO) or b"", "little")
+        return int.from_bytes(self.map.lookup(_ZERO) or b"", "little")
 
     def add(self, n: int) -> None:
         """Add *n*, which may be negative; the sum wraps at 2^64."""
         with self._lock:
-            self._map.update(_ZERO, _U64.pack(self.value + n & _MASK))
+            self.map.update(_ZERO, _U64.pack(self.value + n & _MASK))
 
     def close(self) -> None:
         """Let go of the map."""
-        self._map.close()
+        self.map.close()
 
 
 class StateInMap:
     """A map (:class:`~fanotify_fastpath.state.MapStorage`)."""
 
     def __init__(self, state_map: Map, declared: StateMap) -> None:
-        self._map = state_map
+        self.map = state_map
         self._declared = declared
         self._lock = threading.Lock()
 
@@ -57,7 +57,7 @@ class StateInMap:
     def get(self, key: StateKey, default: int) -> int: ...
     def get(self, key: StateKey, default: int | None = None) -> int | None:
         """Return the value of *key*, or *default* when it is not there."""
-        value = self._map.lookup(self._pack(key))
+        value = self.map.lookup(self._pack(key))
         return default if value is None else int(_U64.unpack(value)[0])
 
     def __contains__(self, key: StateKey) -> bool:
@@ -68,7 +68,7 @@ class StateInMap:
         if not 0 <= value <= _MASK:
             raise InvalidArgument(f"{value!r} is no value of a map: 0 to 2^64 - 1 are possible")
         try:
-            self._map.update(self._pack(key), _U64.pack(value))
+            self.map.update(self._pack(key), _U64.pack(value))
         except KernelRefused as exc:
             if exc.errno != errno.E2BIG:
                 raise
@@ -83,7 +83,7 @@ class StateInMap:
 
     def discard(self, key: StateKey) -> None:
         """Remove *key*, if it is there."""
-        self._map.delete(self._pack(key))
+        self.map.delete(self._pack(key))
 
     def items(self) -> list[tuple[StateKey, int]]:
         """Return all keys with their values; what changes meanwhile may be missing."""
@@ -91,18 +91,18 @@ class StateInMap:
 
     def close(self) -> None:
         """Let go of the map."""
-        self._map.close()
+        self.map.close()
 
     def _items(self) -> Iterator[tuple[StateKey, int]]:
-        for key in self._map.keys():  # noqa: SIM118
-            value = self._map.lookup(key)
+        for key in self.map.keys():  # noqa: SIM118
+            value = self.map.lookup(key)
             if value is not None:
                 yield self._unpack(key), int(_U64.unpack(value)[0])
 
     def _pack(self, key: StateKey) -> bytes:
         self._declared.check_key(key)
         if isinstance(key, bytes):
-            return _U64.pack(len(key)) + key.ljust(self._map.key_size_bytes - _U64.size, b"\0")
+            return _U64.pack(len(key)) + key.ljust(self.map.key_size_bytes - _U64.size, b"\0")
         words = key if isinstance(key, tuple) else (key,)
         return struct.pack(f"={len(words)}Q", *words)
 
@@ -139,6 +139,12 @@ def move_in(handler: Handler, name: str, state_map: Map, *, is_new: bool) -> Non
     if is_new:
         _copy(before, storage)
     declared.use(handler, storage)
+
+
+def kept_maps(old: Handler, old_names: Collection[str], new: Handler, new_names: Collection[str]) -> dict[str, Map]:
+    """The maps of what two handlers remember in the kernel, under the same name and in the same form."""
+    names = set(old_names) & set(new_names) & set(common_names(type(old), type(new)))
+    return {name: getattr(old, name).map for name in names}
 
 
 def move_out(handler: Handler, name: str) -> None:
