@@ -225,6 +225,9 @@ enum fp_guard_flag {
 	FP_DENY_UNDECIDED = 1,
 	FP_EXCEPTS_UIDS = 2,
 	FP_EXCEPTS_EXES = 4,
+	/* only to the processes, and only for the objects, that are in the slot's lists */
+	FP_ONLY_PROCESSES = 8,
+	FP_ONLY_OBJECTS = 16,
 };
 
 /* of a filesystem, in the place that it has among the superblocks: all that is denied anywhere on it */

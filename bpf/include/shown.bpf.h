@@ -40,14 +40,6 @@ static __always_inline struct fp_handler_event *shown_event(void)
 	return bpf_map_lookup_elem(&handled, &zero);
 }
 
-/* a device's number as stat() tells it: new_encode_dev() in include/linux/kdev_t.h, and what glibc makes of it */
-static __always_inline __u64 number_of_device(__u32 dev)
-{
-	__u64 major = dev >> 20, minor = dev & 0xfffff;
-
-	return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffull) << 12;
-}
-
 static __always_inline void put_exe_text(struct exe_path *path, const void *from, __u32 len)
 {
 	__u32 begin = path->begin;

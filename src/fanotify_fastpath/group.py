@@ -17,6 +17,7 @@ from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.marks import DenyingMark, Mark, Scope, check_mask
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import PathOrFd, Root, RootSet, identify
+from fanotify_fastpath.state import MapStorage
 
 EngineName = Literal["auto", "kernel", "fanotify"]
 Submounts = Literal["follow", "skip"]
@@ -131,6 +132,8 @@ class Group(Closing):
         allow_uids: Iterable[int] = (),
         allow_exes: Iterable[Path] = (),
         on_undecided: Literal["allow", "deny"] = "allow",
+        processes: MapStorage | None = None,
+        objects: MapStorage | None = None,
     ) -> Mark:
         """
         Deny operations below *target* in the kernel, without asking anybody (engine ``kernel``).
@@ -144,6 +147,9 @@ class Group(Closing):
         :param allow_uids: effective user ids of those who may
         :param allow_exes: executables that may, by path: the files that are there now
         :param on_undecided: what happens where it cannot be told whether something is below *target*
+        :param processes: deny it only to processes whose ``tgid`` is a key of this state of a handler, as it is at that
+            moment (a :class:`StateMap` that evicts nothing, of a handler that is asked in the kernel)
+        :param objects: deny it only for objects whose ``(dev, inode)`` is a key of this state, likewise
         :return: the mark, for :meth:`unmark`, :meth:`add_root` and :meth:`remove_root`
         :raises InvalidArgument: *deny* has other events
         :raises UnsupportedFeature: the engine or the kernel cannot
@@ -165,6 +171,8 @@ class Group(Closing):
             frozenset(allow_uids),
             tuple(os.path.abspath(os.fsencode(path)) for path in allow_exes),
             on_undecided == "deny",
+            processes,
+            objects,
         )
         self._forbidder.add_mark(mark)
         self._marks[mark] = [(mark, self._forbidder)]

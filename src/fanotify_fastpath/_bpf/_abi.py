@@ -68,6 +68,8 @@ class FpGuardFlag(IntEnum):
     DENY_UNDECIDED = 1
     EXCEPTS_UIDS = 2
     EXCEPTS_EXES = 4
+    ONLY_PROCESSES = 8
+    ONLY_OBJECTS = 16
 
 
 class FpHandlerLimit(IntEnum):
@@ -590,6 +592,8 @@ LAYOUTS: Final = Layouts(
             "FP_DENY_UNDECIDED": 1,
             "FP_EXCEPTS_UIDS": 2,
             "FP_EXCEPTS_EXES": 4,
+            "FP_ONLY_PROCESSES": 8,
+            "FP_ONLY_OBJECTS": 16,
         },
         "fp_handler_limit": {
             "FP_NAME_BYTES": 255,

@@ -10,7 +10,7 @@ import os
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +21,7 @@ from fanotify_fastpath._bpf._abi import (
     FpException,
     FpFlag,
     FpGroupFlag,
+    FpGuardFlag,
     FpInspection,
     FpKey,
     FpLimit,
@@ -429,13 +430,16 @@ class Dispatcher:
             hooks.set_operations(self._all_denied())
             return text
 
-    def forbid(self, slot: int, deny: int, flags: int, exceptions: Iterable[FpKey]) -> None:
+    def forbid(
+        self, slot: int, deny: int, flags: int, exceptions: Iterable[FpKey], lists: Mapping[FpGuardFlag, Map]
+    ) -> None:
         """
         Deny operations in a slot.
 
         :param deny: of ``enum fp_deny``
         :param flags: of ``enum fp_guard_flag``
         :param exceptions: executables; and users, each with the number in the place of the inode and 0 elsewhere
+        :param lists: processes to whom, and objects for which it is denied only
         :raises UnsupportedFeature: they cannot be denied here
         :raises KernelRefused: there are too many exceptions
         """
@@ -445,6 +449,8 @@ class Dispatcher:
                 key = _EXCEPTION.pack(*FpException(_KEY.pack(*what), slot, 0))
                 hooks.exceptions.update(key, b"\1")
                 self._exceptions.setdefault(slot, []).append(key)
+            for flag, listed in lists.items():
+                hooks.lists[flag].update(_u32(slot), _u32(listed.fd))
             hooks.set_operations(self._all_denied() | deny)
             self._denied[slot] = deny
             self._tables.clear_guard(slot)
@@ -460,6 +466,8 @@ class Dispatcher:
             self._tables.set_guard(slot, 0, 0)
             for key in self._exceptions.pop(slot, ()):
                 self._hooks.exceptions.delete(key)
+            for listed in self._hooks.lists.values():
+                listed.delete(_u32(slot))
             if self._denied.pop(slot, None) is not None:
                 self._hooks.set_operations(self._all_denied())
                 for dev in self._filesystems:

@@ -6,13 +6,16 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import FpDeny, FpGuardFlag, FpKey
+from fanotify_fastpath._bpf.maps import Map, MapType
 from fanotify_fastpath._engines.kernel.dispatcher import Dispatcher
 from fanotify_fastpath._engines.kernel.plan import Installed, Plan
+from fanotify_fastpath._engines.kernel.states import StateInMap
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.errors import FastpathError, InvalidArgument, KernelRefused, PathNotFound
 from fanotify_fastpath.marks import DenyingMark, Mark
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root
+from fanotify_fastpath.state import MapStorage
 
 #: what can be denied in the kernel
 DENIABLE: Final = Mask.OPEN_PERM | Mask.OPEN_EXEC_PERM | Mask.ACCESS_PERM | Mask.ALL_CHANGES_PERM
@@ -93,12 +96,12 @@ class Forbidder:
         if not isinstance(mark, DenyingMark):
             raise InvalidArgument(f"{mark!r} is no mark that denies")
         with self._locked():
-            exceptions = list(self._exceptions_of(mark))
+            exceptions, lists = list(self._exceptions_of(mark)), _lists_of(mark)
             self._marks.append(mark)
             try:
                 self._bring(mark)
                 slot = self._plan.sets[mark.roots.set_id].slot
-                self._dispatcher.forbid(slot, operations_of(mark.mask), _flags_of(mark), exceptions)
+                self._dispatcher.forbid(slot, operations_of(mark.mask), _flags_of(mark), exceptions, lists)
             except BaseException:
                 self.remove_mark(mark)
                 raise
@@ -191,7 +194,25 @@ class Forbidder:
 def _flags_of(mark: DenyingMark) -> int:
     flags = int(FpGuardFlag.DENY_UNDECIDED) if mark.denies_undecided else 0
     flags |= FpGuardFlag.EXCEPTS_UIDS if mark.uids else 0
-    return flags | (FpGuardFlag.EXCEPTS_EXES if mark.executables else 0)
+    flags |= FpGuardFlag.EXCEPTS_EXES if mark.executables else 0
+    return flags | sum(_lists_of(mark))
+
+
+def _lists_of(mark: DenyingMark) -> dict[FpGuardFlag, Map]:
+    found = {FpGuardFlag.ONLY_PROCESSES: (mark.processes, 1), FpGuardFlag.ONLY_OBJECTS: (mark.objects, 2)}
+    return {flag: _map_of(state, n_words) for flag, (state, n_words) in found.items() if state is not None}
+
+
+def _map_of(state: MapStorage, n_words: int) -> Map:
+    """The map in the kernel behind a handler's state."""
+    if not isinstance(state, StateInMap):
+        raise InvalidArgument(
+            "a list of what is denied is not kept in the kernel; attach its handler to a group on engine kernel, "
+            "and see its attachment's obstacle"
+        )
+    if (state.map.map_type, state.map.key_size_bytes) != (MapType.HASH, 8 * n_words):
+        raise InvalidArgument(f"a list of what is denied has keys of {n_words} integers here, and evicts nothing")
+    return state.map
 
 
 def _untold(root: Root) -> FastpathError:
