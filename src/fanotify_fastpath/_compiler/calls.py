@@ -15,6 +15,7 @@ from fanotify_fastpath._compiler.expressions import integer
 from fanotify_fastpath._compiler.inlining import inline
 from fanotify_fastpath._compiler.model import CounterKind, RootsKind
 from fanotify_fastpath._compiler.names import plain
+from fanotify_fastpath._compiler.quantifiers import quantified
 from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Scope, expression
 from fanotify_fastpath._compiler.values import (
@@ -237,4 +238,6 @@ _BUILTINS: dict[object, Callable[[Scope, ast.Call], Value]] = {
     abs: _abs,
     bool: _bool,
     int: _int,
+    any: lambda scope, node: quantified(scope, node, is_any=True),
+    all: lambda scope, node: quantified(scope, node, is_any=False),
 }

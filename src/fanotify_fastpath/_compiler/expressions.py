@@ -136,7 +136,8 @@ def _within(scope: Scope, index: Int, length: Int) -> str:
         from_end = code.op(f"add i64 {index.ir}, {length.ir}")
         is_negative = code.op(f"icmp slt i64 {index.ir}, 0")
         place = code.op(f"select i1 {is_negative}, i64 {from_end}, i64 {index.ir}")
-    code.fail_if(code.op(f"icmp uge i64 {place}, {length.ir}"))
+    bound = length.ir if length.range.known is not None else memory.unknown(scope, length.ir)
+    code.fail_if(code.op(f"icmp uge i64 {place}, {bound}"))
     return place
 
 

@@ -1,8 +1,8 @@
 """
 Shell patterns as tables: which places of the pattern each byte may stand at.
 
-A text is matched by moving all places at once (Shift-And): the lowest bit of the state is the beginning, bit n means that n
-tokens were matched. For each byte ``state = (state & table[byte]) << 1 | state & stars``, and a text fits if
+A text is matched by moving all places at once (Shift-And): the lowest bit of the state is the beginning, bit n means
+that n tokens were matched. For each byte ``state = (state & table[byte]) << 1 | state & stars``, and a text fits if
 ``state & accept`` at its end.
 """
 

@@ -5,7 +5,6 @@ import builtins
 import enum
 import inspect
 from types import FunctionType, ModuleType
-from typing import Any
 
 from fanotify_fastpath._compiler import memory, tables
 from fanotify_fastpath._compiler.diagnostics import Refusal
@@ -62,8 +61,7 @@ def on_name(scope: Scope, node: ast.Name) -> Value:
         return found
     if node.id in scope.frame.locals:
         raise Refusal(node, f"{node.id} has no value here: assign one before")
-    function: Any = scope.frame.function
-    closure = inspect.getclosurevars(function).nonlocals if function else {}
+    closure = inspect.getclosurevars(scope.frame.function).nonlocals
     for names in (closure, scope.frame.names, vars(builtins)):
         if node.id in names:
             return stands_for(scope, node, names[node.id])

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Any, TypeVar
 
 from fanotify_fastpath._compiler.code import Code
@@ -83,7 +84,7 @@ class Frame:
     key: str
     source: Source
     names: Mapping[str, object]
-    function: object
+    function: FunctionType
     end: Meeting
     locals: frozenset[str]
     declared: dict[str, tuple[str, Any]] = field(default_factory=dict)
