@@ -79,7 +79,7 @@ class Forbidder:
 
         :raises UnsupportedFeature: one that is needed cannot be attached
         """
-        return self._dispatcher.try_hooks()
+        return self._dispatcher.denials.try_hooks()
 
     @property
     def sets(self) -> list[Installed]:
@@ -101,7 +101,7 @@ class Forbidder:
             try:
                 self._bring(mark)
                 slot = self._plan.sets[mark.roots.set_id].slot
-                self._dispatcher.forbid(slot, operations_of(mark.mask), _flags_of(mark), exceptions, lists)
+                self._dispatcher.denials.forbid(slot, operations_of(mark.mask), _flags_of(mark), exceptions, lists)
             except BaseException:
                 self.remove_mark(mark)
                 raise
@@ -116,9 +116,9 @@ class Forbidder:
                 mark.roots.off_change(self.refresh)
                 installed = self._plan.sets.get(mark.roots.set_id)
                 if installed is not None:
-                    self._dispatcher.allow(installed.slot)
-                    self._n_denied += self._dispatcher.n_denied(installed.slot)
-                    self._n_undecided += self._dispatcher.n_undecided(installed.slot)
+                    self._dispatcher.denials.allow(installed.slot)
+                    self._n_denied += self._dispatcher.denials.n_denied(installed.slot)
+                    self._n_undecided += self._dispatcher.denials.n_undecided(installed.slot)
                 self.refresh()
 
     def add_root(self, mark: Mark, root: Root) -> None:
@@ -153,8 +153,8 @@ class Forbidder:
         """How many attempts were denied, and of how many it could not be told whether they were inside."""
         n_denied, n_undecided = self._n_denied, self._n_undecided
         for installed in self._plan.sets.values():
-            n_denied += self._dispatcher.n_denied(installed.slot)
-            n_undecided += self._dispatcher.n_undecided(installed.slot)
+            n_denied += self._dispatcher.denials.n_denied(installed.slot)
+            n_undecided += self._dispatcher.denials.n_undecided(installed.slot)
         return n_denied, n_undecided
 
     def close(self) -> None:
