@@ -40,8 +40,8 @@ struct {
 	__array(values, struct {
 		__uint(type, BPF_MAP_TYPE_HASH);
 		__uint(max_entries, 1);
-		__type(key, __u64);
-		__type(value, __u64);
+		__uint(key_size, sizeof(__u64));
+		__uint(value_size, sizeof(__u64));
 	});
 } processes SEC(".maps");
 
@@ -52,8 +52,8 @@ struct {
 	__array(values, struct {
 		__uint(type, BPF_MAP_TYPE_HASH);
 		__uint(max_entries, 1);
-		__type(key, struct listed_object);
-		__type(value, __u64);
+		__uint(key_size, sizeof(struct listed_object));
+		__uint(value_size, sizeof(__u64));
 	});
 } objects SEC(".maps");
 
