@@ -43,6 +43,7 @@ class Attachment:
     :ivar n_denied: operations it denied
     :ivar n_failed: events on which it raised; each was sent as undecided
     :ivar error: the last exception that it raised
+    :ivar give_back: called when it is detached
     """
 
     handler: Handler
@@ -52,6 +53,7 @@ class Attachment:
     n_denied: int = 0
     n_failed: int = 0
     error: Exception | None = field(default=None, repr=False)
+    give_back: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
     def name(self) -> str:
@@ -105,8 +107,7 @@ class Chain:
                     f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
                     "handlers flagged UNPRIVILEGED work without"
                 )
-            attachment = Attachment(_start(kind, check_arguments(kind.arguments, arguments)), exclusive)
-            self._registry._use(kind, +1)
+            attachment = self._make(kind, arguments, exclusive)
             for roots in attachment.handler.root_sets():
                 roots.on_change(self._on_change, self._before_change)
             self._before_change()
@@ -160,8 +161,8 @@ class Chain:
         for attachment in gone:
             for roots in attachment.handler.root_sets():
                 roots.off_change(self._on_change)
-            self._registry._use(type(attachment.handler), -1)
             attachment.handler.free()
+            attachment.give_back()
         if gone:
             self._on_change()
 
@@ -191,6 +192,14 @@ class Chain:
                 continue
             return verdict, attachment, failed
         return SEND_TO_USERSPACE, None, failed
+
+    def _make(self, kind: type[Handler], arguments: dict[str, Any], exclusive: bool) -> Attachment:
+        give_back = self._registry.borrow(kind)
+        try:
+            return Attachment(_start(kind, check_arguments(kind.arguments, arguments)), exclusive, give_back=give_back)
+        except BaseException:
+            give_back()
+            raise
 
     def _check_free(self, exclusive: bool) -> None:
         if (exclusive and self.attachments) or any(a.exclusive for a in self.attachments):

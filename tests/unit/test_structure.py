@@ -24,7 +24,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
-    ("builtin", "registry", "chain", "handlers", "arguments", "marks", "roots", "events", "verdict"),
+    (
+        *("builtin", "registry", "modules", "_modules", "chain", "declaration", "handlers", "arguments"),
+        *("marks", "roots", "events", "verdict"),
+    ),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),
 )
