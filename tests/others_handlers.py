@@ -15,7 +15,7 @@ class OthersMonitorSubtree(fan.Handler):
         Argument("roots", Roots(16), "directories or files"),
         Argument("mode", Choice(("filter", "block")), "what to do", "filter"),
     )
-    depends = fan.Depends.DIRECTORY | fan.Depends.MASK
+    depends = fan.Depends.DIRECTORY
 
     def init(self, *, roots: fan.RootSet, mode: str, **_: Any) -> None:
         self.roots = roots
