@@ -119,6 +119,14 @@ def test_one_name_that_is_taken_loads_nothing(own_list: Listing, others: str, tm
     assert own_list.names() == before
 
 
+def test_two_handlers_of_one_name_in_a_source_are_refused(own_list: Listing, mine: str) -> None:
+    with open(mine, "a") as file:
+        file.write("\nclass Other(Mine):\n    pass\n")
+    with pytest.raises(HandlerExists):
+        own_list.load(mine)
+    assert own_list.names() == []
+
+
 def test_of_many_that_load_one_name_at_once_one_succeeds(own_list: Listing, mine: str) -> None:
     start = threading.Barrier(8)
     results: list[str] = []
@@ -254,6 +262,16 @@ def test_attaches_are_counted_now_and_since_the_load(own_list: Listing, mine: st
         assert entry.stats() == {"attachments": n, "attachments_since_load": n}
     chain.detach()
     assert entry.stats() == {"attachments": 0, "attachments_since_load": 3}
+
+
+def test_a_process_that_was_forked_keeps_nothing_in_use(own_list: Listing, mine: str) -> None:
+    own_list.load(mine)
+    chain = chain_of(own_list)
+    chain.attach("mine", {})
+    with staying(lambda: None):
+        assert own_list.entry("mine").count() == 1
+        chain.detach()
+        assert own_list.unload("mine") == ("mine",)
 
 
 def test_a_failed_attach_is_not_counted(own_list: Listing, others: str) -> None:

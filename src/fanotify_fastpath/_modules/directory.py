@@ -7,7 +7,6 @@ meanwhile; what a process that was killed left half done, the next one removes.
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 
 from fanotify_fastpath._modules import locks
@@ -93,6 +92,8 @@ class Directory:
             yield
 
     def _sweep(self) -> None:
+        import shutil
+
         from fanotify_fastpath._modules import readable
 
         names = os.listdir(self.directory)

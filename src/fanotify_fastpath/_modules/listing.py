@@ -6,8 +6,6 @@ A process that attaches a handler runs its code itself; the list says where that
 
 import contextlib
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from typing import IO
@@ -84,6 +82,7 @@ class Listing(Directory):
         self.note(entry, +1)
 
         def give_back() -> None:
+            locks.release(lock.fileno())
             lock.close()
             self.note(entry, 0)
 
@@ -134,20 +133,19 @@ class Listing(Directory):
         self.check_may_change("load")
         source = normal(source)
         handlers = read_source(source, self.check_trusted)
+        reasons: dict[str, str] = {}
         with self.changing():
-            for handler in handlers:
-                if handler.name in taken or handler.name in self:
-                    raise HandlerExists(f"cannot load {source!r}: a handler named {handler.name!r} is there already")
-            done: list[str] = []
-            reasons = []
             try:
                 for handler in handlers:
-                    reasons.append(self._add(handler, source))
-                    done.append(handler.name)
+                    if handler.name in taken or handler.name in self:
+                        raise HandlerExists(
+                            f"cannot load {source!r}: a handler named {handler.name!r} is there already"
+                        )
+                    reasons[handler.name] = self._add(handler, source)
             except BaseException:
-                self._remove(done)
+                self._remove(reasons)
                 raise
-        return Loaded(tuple(done), next(filter(None, reasons), ""))
+        return Loaded(tuple(reasons), next(filter(None, reasons.values()), ""))
 
     def unload(self, what: str, *, force: bool = False) -> tuple[str, ...]:
         """
@@ -187,7 +185,7 @@ class Listing(Directory):
         name = encode(handler.name)
         new = self.directory + b"/" + UNFINISHED + name
         os.mkdir(new, 0o700)
-        record, texts = Record(uuid.uuid4().hex, source, declared(handler)), describe(handler)
+        record, texts = Record(os.urandom(16).hex(), source, declared(handler)), describe(handler)
         write_entry(new, record, texts)
         reason = ""
         try:
@@ -202,6 +200,8 @@ class Listing(Directory):
         return reason
 
     def _remove(self, names: Iterable[str]) -> None:
+        import shutil
+
         from fanotify_fastpath._modules import readable
 
         for name in names:

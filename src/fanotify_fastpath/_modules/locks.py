@@ -8,12 +8,10 @@ a user who may only read cannot keep others out. Each shared one takes a byte of
 import errno
 import fcntl
 import os
-import random
 import struct
 
 #: struct flock: type, whence, start, length, process
 _FLOCK = struct.Struct("hhqqi0q")
-_END = 1 << 62
 _LAST = (1 << 63) - 1
 
 
@@ -24,7 +22,7 @@ def share(fd: int) -> bool:
     :param fd: readable
     :return: whether it was taken; else somebody has the exclusive one
     """
-    return _lock(fd, fcntl.F_RDLCK, random.randrange(_END), 1)
+    return _lock(fd, fcntl.F_RDLCK, int.from_bytes(os.urandom(8), "little") >> 2, 1)
 
 
 def take(fd: int) -> bool:
@@ -44,6 +42,11 @@ def wait(fd: int) -> None:
     :param fd: writable
     """
     fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+
+
+def release(fd: int) -> None:
+    """Let a lock go, also where a process that was forked meanwhile has the file open too."""
+    _lock(fd, fcntl.F_UNLCK, 0, 0)
 
 
 def count(fd: int) -> int:

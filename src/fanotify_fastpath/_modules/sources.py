@@ -5,7 +5,6 @@ A package offers handlers by entry points of the group ``fanotify_fastpath.handl
 whose handlers are all meant. What kinds of file there are is in :data:`READERS`, by the end of their names.
 """
 
-import hashlib
 import os
 import re
 import sys
@@ -108,8 +107,10 @@ def _check_module(name: str, check: Check) -> None:
 
 def _of_python(path: str, check: Check) -> Iterable[type[Handler]]:
     check(os.fsencode(path))
+    from hashlib import sha256  # here, because most programs load nothing
+
     data = _content(path)
-    name = f"fanotify_fastpath_file_{hashlib.sha256(os.fsencode(path) + data).hexdigest()[:16]}"
+    name = f"fanotify_fastpath_file_{sha256(os.fsencode(path) + data).hexdigest()[:16]}"
     if name not in sys.modules:
         _run(name, path, data)
     found = _defined_in(sys.modules[name])
