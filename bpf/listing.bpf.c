@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * The shared list of handlers as readable files: what these iterators write when somebody reads where they are pinned.
- * Iterators need no trampoline, so they work on kernels that refuse the other programs.
+ * The shared list of handlers as readable files: what these iterators write when somebody reads
+ * where they are pinned. Iterators need no trampoline, so they work on kernels that refuse the
+ * other programs.
  */
 #include "vmlinux_min.h"
 #include <bpf/bpf_helpers.h>
@@ -57,7 +58,8 @@ static void write_stats(struct seq_file *seq, __u64 session)
 	__u32 zero = 0;
 	__u64 *since = bpf_map_lookup_elem(&since_load, &zero);
 
-	BPF_SEQ_PRINTF(seq, "attachments %llu\nattachments_since_load %llu\n", now ? *now : 0, since ? *since : 0);
+	BPF_SEQ_PRINTF(seq, "attachments %llu\nattachments_since_load %llu\n", now ? *now : 0,
+		       since ? *since : 0);
 }
 
 /* Called for each open file of each process, and without one at the end. */

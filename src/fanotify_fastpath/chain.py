@@ -194,9 +194,10 @@ class Chain:
         return SEND_TO_USERSPACE, None, failed
 
     def _make(self, kind: type[Handler], arguments: dict[str, Any], exclusive: bool) -> Attachment:
+        values = check_arguments(kind.arguments, arguments)
         give_back = self._registry.borrow(kind)
         try:
-            return Attachment(_start(kind, check_arguments(kind.arguments, arguments)), exclusive, give_back=give_back)
+            return Attachment(_start(kind, values), exclusive, give_back=give_back)
         except BaseException:
             give_back()
             raise

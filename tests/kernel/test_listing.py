@@ -1,6 +1,7 @@
 """The shared list as files of the kernel's: iterators, which this needs and nothing else of BPF."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from children import as_nobody, staying
+from children import as_nobody, fork, staying
 from fanotify_fastpath import FastpathError, Registry, describe
 from fanotify_fastpath._modules import readable
 from fanotify_fastpath._modules.listing import Listing
@@ -117,6 +118,30 @@ def test_what_a_killed_loader_left_is_removed(shared: Listing, mine: str) -> Non
     left.mkdir()
     shared.unload("mine")
     assert not left.exists()
+
+
+def test_a_loader_that_is_killed_just_before_the_end_leaves_no_handler(shared: Listing, mine: str) -> None:
+    rename = os.rename
+
+    def rename_or_die(old: bytes, new: bytes) -> None:
+        if new.endswith(b"/mine"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(old, new)
+
+    child = fork()
+    if child == 0:
+        try:
+            os.rename = rename_or_die  # type: ignore[assignment]
+            shared.load(mine)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert readable.pinned(shared.readable) == [b"mine"]
+    assert shared.names() == []
+    shared.load(mine)
+    assert shared.names() == ["mine"]
+    assert files(shared)["stats"] == stats(0, 0)
 
 
 def test_loading_twice_leaves_the_first(shared: Listing, mine: str) -> None:

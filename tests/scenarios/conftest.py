@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from engines import ENGINES
 from fanotify_fastpath import Group, Mask, Scope, modules, watch
+from fanotify_fastpath._modules.listing import Listing
 from fanotify_fastpath._uapi.mountinfo import read_mounts
 from fanotify_fastpath.group import EngineName
-from mounting import Filesystem
+from mounting import Filesystem, Mounter
 from sources import OTHERS, installed
 
 from .support import Ears, Other
@@ -136,11 +138,18 @@ class Stage:
         return made
 
 
-@pytest.fixture(params=["built in", "package", "file"])
-def named(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """The name of a handler that does what a built-in one does, from each source that handlers come from."""
+@pytest.fixture(params=["built in", "package", "file", "list"])
+def named(
+    request: pytest.FixtureRequest, own_list: Listing, mounts: Mounter, tmp_path: Path
+) -> Iterator[Callable[[str], str]]:
+    """The name of a handler that does what a built-in one does, from each source; ``list``: the shared one."""
     if request.param == "built in":
         yield lambda name: name
+        return
+    if request.param == "list":
+        own_list.directory = os.fsencode(mounts.new_dir("list"))  # where every user gets
+        own_list.load(shutil.copy(OTHERS, mounts.new_dir("handlers")))
+        yield lambda name: f"others-{name}"
         return
     with contextlib.ExitStack() as exits:
         source = str(OTHERS)
