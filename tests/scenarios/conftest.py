@@ -147,8 +147,8 @@ def named(
         yield lambda name: name
         return
     if request.param == "list":
-        own_list.directory = os.fsencode(mounts.new_dir("list"))  # where every user gets
-        own_list.load(shutil.copy(OTHERS, mounts.new_dir("handlers")))
+        own_list.directory = os.fsencode(mounts.new_dir("list") / "fanotify_fastpath")  # where every user gets
+        own_list.load(os.fspath(shutil.copy(OTHERS, mounts.new_dir("handlers"))))
         yield lambda name: f"others-{name}"
         return
     with contextlib.ExitStack() as exits:

@@ -56,6 +56,7 @@ def test_nothing_is_listed_before_something_is_loaded(own_list: Listing) -> None
         own_list.find("mine")
     with pytest.raises(HandlerNotFound):
         own_list.unload("mine")
+    assert not os.path.exists(own_list.directory)
 
 
 def test_a_loaded_handler_has_readable_files_with_the_exact_texts(own_list: Listing, others: str) -> None:

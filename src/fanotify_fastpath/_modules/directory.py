@@ -78,12 +78,20 @@ class Directory:
 
                     set_count(entry.record.counts_id, n_since_load)
 
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
-        """Be the only one that changes the list, and remove what another left half done."""
+    def make(self) -> None:
+        """Make the directory, if it is not there."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.directory)
             os.chmod(self.directory, 0o755)  # whatever the umask is
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """
+        Be the only one that changes the list, and remove what another left half done.
+
+        :raises PathNotFound: nothing was ever loaded
+        :raises NotPermitted: somebody else than its owner could change the list
+        """
         self.check_trusted(self.directory)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(self.directory + b"/" + _LOCK, flags, 0o600), "r+b", buffering=0) as lock:

@@ -134,6 +134,7 @@ class Listing(Directory):
         source = normal(source)
         handlers = read_source(source, self.check_trusted)
         reasons: dict[str, str] = {}
+        self.make()
         with self.changing():
             try:
                 for handler in handlers:
@@ -159,6 +160,8 @@ class Listing(Directory):
         :raises HandlerBusy: one of them is in use
         """
         self.check_may_change("unload")
+        if not self.names():
+            raise _not_loaded(what)
         with self.changing(), contextlib.ExitStack() as held:
             entries = [self.entry(what)] if what in self else self._of_source(what)
             for entry in entries if not force else ():
@@ -178,7 +181,7 @@ class Listing(Directory):
             source = normal(what)
             found = [entry for entry in self.entries() if entry.record.source == source]
         if not found:
-            raise HandlerNotFound(f"nothing named {what!r}, or from a source of that name, is loaded")
+            raise _not_loaded(what)
         return found
 
     def _add(self, handler: type[Handler], source: str) -> str:
@@ -209,6 +212,10 @@ class Listing(Directory):
             os.rename(self.directory + b"/" + encode(name), old)
             readable.unpin(self.readable, encode(name))
             shutil.rmtree(old)
+
+
+def _not_loaded(what: str) -> HandlerNotFound:
+    return HandlerNotFound(f"nothing named {what!r}, or from a source of that name, is loaded")
 
 
 #: the list of this machine
