@@ -61,6 +61,7 @@ class Attachment:
     :ivar obstacle: on engine ``kernel``, why it is asked in user space all the same
     :ivar tally: what it was asked in user space
     :ivar tally_in_kernel: tells what it was asked in the kernel
+    :ivar give_back: called when it is detached
     """
 
     handler: Handler
@@ -70,6 +71,7 @@ class Attachment:
     obstacle: FastpathError | None = field(default=None, repr=False)
     tally: Tally = field(default_factory=Tally, repr=False)
     tally_in_kernel: Callable[[], Tally] = field(default=Tally, repr=False)
+    give_back: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
     def name(self) -> str:
@@ -139,9 +141,7 @@ class Chain:
             self._check_free(exclusive)
             kind = self._registry.get(handler) if isinstance(handler, str) else handler
             _check_right(kind)
-            checked = check_arguments(kind.arguments, arguments)
-            attachment = Attachment(_start(kind, checked), exclusive, checked)
-            self._registry._use(kind, +1)
+            attachment = self._make(kind, arguments, exclusive)
             for roots in attachment.handler.root_sets():
                 roots.on_change(self._on_change, self._before_change)
             self._before_change()
@@ -195,18 +195,19 @@ class Chain:
                 raise InvalidArgument("that handler is not attached to this group")
             kind = self._registry.get(handler) if isinstance(handler, str) else handler
             _check_right(kind)
-            old, new = attachment.handler, _start(kind, check_arguments(kind.arguments, attachment.arguments))
+            made = self._make(kind, attachment.arguments, attachment.exclusive)
+            old, new = attachment.handler, made.handler
             take_over(new, old)
             for roots in new.root_sets():
                 roots.on_change(self._on_change, self._before_change)
-            self._registry._use(kind, +1)
-            attachment.handler = new
+            attachment.handler, give_back = new, attachment.give_back
+            attachment.give_back = made.give_back
         self._on_change()
         for roots in old.root_sets():
             if roots not in new.root_sets():
                 roots.off_change(self._on_change)
-        self._registry._use(type(old), -1)
         old.free()
+        give_back()
 
     def detach(self, what: Attachment | str | None = None) -> None:
         """
@@ -222,8 +223,8 @@ class Chain:
         for attachment in gone:
             for roots in attachment.handler.root_sets():
                 roots.off_change(self._on_change)
-            self._registry._use(type(attachment.handler), -1)
             attachment.handler.free()
+            attachment.give_back()
         if gone:
             self._on_change()
 
@@ -257,6 +258,15 @@ class Chain:
                 continue
             return verdict, attachment, failed
         return SEND_TO_USERSPACE, None, failed
+
+    def _make(self, kind: type[Handler], arguments: dict[str, Any], exclusive: bool) -> Attachment:
+        values = check_arguments(kind.arguments, arguments)
+        give_back = self._registry.borrow(kind)
+        try:
+            return Attachment(_start(kind, values), exclusive, values, give_back=give_back)
+        except BaseException:
+            give_back()
+            raise
 
     def _check_free(self, exclusive: bool) -> None:
         if (exclusive and self.attachments) or any(a.exclusive for a in self.attachments):

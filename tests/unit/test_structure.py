@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
-    ("builtin", "compiling", "registry", "chain"),
+    ("builtin", "modules", "_modules", "compiling", "registry", "chain", "declaration"),
     ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths"),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),

@@ -107,6 +107,8 @@ int bpf_map_delete_elem(int fd, const void *key);
 int bpf_map_get_next_key(int fd, const void *key, void *next);
 
 int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size);
+int bpf_obj_pin(int fd, const char *path);
+int bpf_map_get_fd_by_id(uint32_t id);
 int bpf_enable_stats(int type);
 
 int vasprintf(char **text, const char *format, void *arguments);
