@@ -99,7 +99,7 @@ def why_pure() -> str | None:
 
 def remove_compiled(source: Path) -> None:
     """Remove what an earlier build left, of this interpreter or another."""
-    for pattern in ("*.so", "*.bpf.o"):
+    for pattern in ("*.so", "*.bpf.o", "*.bc"):
         for path in source.rglob(pattern):
             path.unlink()
 
@@ -163,4 +163,8 @@ def compile_programs(root: Path, directory: Path) -> list[Path]:
         command = ["clang", *BPF_FLAGS, f"-D__TARGET_ARCH_{machine}", f"-I{INCLUDE}"]
         subprocess.run([*command, "-c", str(program.relative_to(root)), "-o", str(to)], check=True, cwd=root)
         made.append(to)
-    return made
+    # what a compiled handler is linked with: for LLVM, not for the kernel
+    frame = directory / PACKAGE / OBJECTS / "handler_frame.bc"
+    command = ["clang", *BPF_FLAGS, f"-I{INCLUDE}", "-emit-llvm", "-c", "bpf/handler_frame.c", "-o", str(frame)]
+    subprocess.run(command, check=True, cwd=root)
+    return [*made, frame]

@@ -1,5 +1,5 @@
 """
-Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h``.
+Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h`` and what it includes.
 
 usage: python tools/gen_abi.py [--check]
 
@@ -21,6 +21,7 @@ from fanotify_fastpath._bpf.libbpf import Object
 ROOT = Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "bpf" / "include"
 HEADER = INCLUDE / "fp_abi.h"
+INCLUDED = (INCLUDE / "handler.h",)
 GENERATED = ROOT / "src" / "fanotify_fastpath" / "_bpf" / "_abi.py"
 PREFIX = "fp_"
 _DEFINED = re.compile(rf"^(struct|enum) ({PREFIX}\w+) {{", re.MULTILINE)
@@ -63,7 +64,7 @@ def generate() -> str:
 
 def compiled_layouts() -> Layouts:
     """What clang makes of the header, for BPF."""
-    text = HEADER.read_text()
+    text = "".join(path.read_text() for path in (HEADER, *INCLUDED))
     # clang keeps a type only if something outside of functions uses it; libbpf leaves the section ".export" alone
     exports = "".join(
         f'const {kind} {name} *export_{name} __attribute__((section(".export"), used)) = 0;\n'
@@ -74,6 +75,7 @@ def compiled_layouts() -> Layouts:
         f"typedef unsigned {c_type} __u{bits};\n"
         for bits, c_type in ((8, "char"), (16, "short"), (32, "int"), (64, "long long"))
     )
+    types += "typedef int __s32;\n"
     with tempfile.TemporaryDirectory() as directory:
         source, made = Path(directory, "abi.bpf.c"), Path(directory, "abi.bpf.o")
         source.write_text(f'{types}#include "{HEADER.name}"\n{exports}')

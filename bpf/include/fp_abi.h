@@ -8,6 +8,8 @@
 #ifndef FP_ABI_H
 #define FP_ABI_H
 
+#include "handler.h"
+
 #ifdef __clang__
 #pragma clang diagnostic push
 #pragma clang diagnostic error "-Wpadded"

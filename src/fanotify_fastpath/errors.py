@@ -3,6 +3,7 @@ Every error that this package raises, as one tree::
 
     FastpathError                         the root; never raised itself
     ├── InvalidArgument                   (ValueError, EINVAL) an argument that cannot be right
+    │   └── CompileError                  (EINVAL) a handler that cannot be compiled for the kernel; says where and why
     ├── NotPermitted                      (PermissionError, EPERM) the caller lacks a right; names it
     ├── UnsupportedFeature                (OSError, EOPNOTSUPP) this kernel cannot do it; names the first that can
     │   └── UnsupportedFilesystem         (ENODEV, EXDEV, EOPNOTSUPP) this filesystem cannot be watched; says why
@@ -58,6 +59,33 @@ class InvalidArgument(_OSFastpathError, ValueError):
     """An argument that cannot be right on any machine."""
 
     default_errno = errno.EINVAL
+
+
+class CompileError(InvalidArgument):
+    """
+    A handler cannot be compiled for the engine in the kernel.
+
+    :ivar file: name of the source file
+    :ivar line: number of the line, from 1
+    :ivar column: of the first character, from 1
+    :ivar excerpt: the line
+    :ivar reason: why, and what to write instead
+    """
+
+    def __init__(self, file: str, line: int, column: int, excerpt: str, reason: str, n_carets: int = 1) -> None:
+        """
+        :param file: name of the source file
+        :param line: number of the line, from 1
+        :param column: of the first character, from 1
+        :param excerpt: the line
+        :param reason: why, and what to write instead
+        :param n_carets: number of characters that it is about
+        """
+        self.file, self.line, self.column = file, line, column
+        self.excerpt, self.reason = excerpt, reason
+        text = excerpt.strip()
+        indent = column - 1 - (len(excerpt) - len(excerpt.lstrip()))
+        super().__init__(f"{file}:{line}:{column}: {reason}\n  {text}\n  {' ' * indent}{'^' * n_carets}")
 
 
 class NotPermitted(_OSFastpathError, PermissionError):

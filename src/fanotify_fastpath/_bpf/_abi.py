@@ -29,6 +29,22 @@ class FpDeny(IntEnum):
     DENY_TRUNCATE = 8192
 
 
+class FpField(IntEnum):
+    """``enum fp_field``."""
+
+    NAME = 1
+    INODE = 2
+    DIR_INODE = 4
+    OBJECT = 8
+    USER = 16
+    COMM = 32
+    EXE = 64
+    CGROUP = 128
+    DEPTH = 256
+    ANCESTORS = 512
+    PLACE = 1024
+
+
 class FpFlag(IntEnum):
     """``enum fp_flag``."""
 
@@ -51,6 +67,16 @@ class FpGuardFlag(IntEnum):
     DENY_UNDECIDED = 1
     EXCEPTS_UIDS = 2
     EXCEPTS_EXES = 4
+
+
+class FpHandlerLimit(IntEnum):
+    """``enum fp_handler_limit``."""
+
+    NAME_BYTES = 255
+    EXE_BYTES = 255
+    COMM_BYTES = 15
+    N_ANCESTORS = 16
+    TEXT_BEYOND = 65
 
 
 class FpKind(IntEnum):
@@ -79,6 +105,15 @@ class FpSuperblockFlag(IntEnum):
     HAS_FILE_ROOTS = 1
     HAS_OBJECT_MARKS = 2
     HAS_MOUNT_MARKS = 4
+
+
+class FpVerdict(IntEnum):
+    """``enum fp_verdict``."""
+
+    SKIP_EVENT = 0
+    SEND_TO_USERSPACE = 1
+    FAILED = 2
+    UNASKED = 3
 
 
 class FpCounters(NamedTuple):
@@ -152,6 +187,40 @@ class FpGuarded(NamedTuple):
     """``struct fp_guarded``, as unpacked."""
 
     deny: int
+
+
+class FpHandlerEvent(NamedTuple):
+    """``struct fp_handler_event``, as unpacked."""
+
+    time_ns: int
+    dev: int
+    inode: int
+    dir_inode: int
+    size: int
+    cgroup_id: int
+    inside: bytes
+    known: int
+    mask: int
+    generation: int
+    mode: int
+    owner_uid: int
+    owner_gid: int
+    n_links: int
+    uid: int
+    gid: int
+    tgid: int
+    tid: int
+    depth: int
+    n_ancestors: int
+    name_len: int
+    exe_len: int
+    comm_len: int
+    ancestors: bytes
+    comm: bytes
+    name: bytes
+    exe: bytes
+    verdict: int
+    reserved: int
 
 
 class FpInspection(NamedTuple):
@@ -307,6 +376,40 @@ LAYOUTS: Final = Layouts(
                 "deny": Field(0, 4, "I"),
             },
         ),
+        "fp_handler_event": Layout(
+            size=872,
+            fields={
+                "time_ns": Field(0, 8, "Q"),
+                "dev": Field(8, 8, "Q"),
+                "inode": Field(16, 8, "Q"),
+                "dir_inode": Field(24, 8, "Q"),
+                "size": Field(32, 8, "Q"),
+                "cgroup_id": Field(40, 8, "Q"),
+                "inside": Field(48, 32, "32s"),
+                "known": Field(80, 4, "I"),
+                "mask": Field(84, 4, "I"),
+                "generation": Field(88, 4, "I"),
+                "mode": Field(92, 4, "I"),
+                "owner_uid": Field(96, 4, "I"),
+                "owner_gid": Field(100, 4, "I"),
+                "n_links": Field(104, 4, "I"),
+                "uid": Field(108, 4, "I"),
+                "gid": Field(112, 4, "I"),
+                "tgid": Field(116, 4, "I"),
+                "tid": Field(120, 4, "I"),
+                "depth": Field(124, 4, "I"),
+                "n_ancestors": Field(128, 4, "I"),
+                "name_len": Field(132, 4, "I"),
+                "exe_len": Field(136, 4, "I"),
+                "comm_len": Field(140, 4, "I"),
+                "ancestors": Field(144, 64, "64s"),
+                "comm": Field(208, 16, "16s"),
+                "name": Field(224, 320, "320s"),
+                "exe": Field(544, 320, "320s"),
+                "verdict": Field(864, 4, "i"),
+                "reserved": Field(868, 4, "I"),
+            },
+        ),
         "fp_inspection": Layout(
             size=72,
             fields={
@@ -402,6 +505,19 @@ LAYOUTS: Final = Layouts(
             "FP_DENY_SETATTR": 4096,
             "FP_DENY_TRUNCATE": 8192,
         },
+        "fp_field": {
+            "FP_NAME": 1,
+            "FP_INODE": 2,
+            "FP_DIR_INODE": 4,
+            "FP_OBJECT": 8,
+            "FP_USER": 16,
+            "FP_COMM": 32,
+            "FP_EXE": 64,
+            "FP_CGROUP": 128,
+            "FP_DEPTH": 256,
+            "FP_ANCESTORS": 512,
+            "FP_PLACE": 1024,
+        },
         "fp_flag": {
             "FP_UNDECIDED": 1,
             "FP_TRUNCATED": 2,
@@ -416,6 +532,13 @@ LAYOUTS: Final = Layouts(
             "FP_DENY_UNDECIDED": 1,
             "FP_EXCEPTS_UIDS": 2,
             "FP_EXCEPTS_EXES": 4,
+        },
+        "fp_handler_limit": {
+            "FP_NAME_BYTES": 255,
+            "FP_EXE_BYTES": 255,
+            "FP_COMM_BYTES": 15,
+            "FP_N_ANCESTORS": 16,
+            "FP_TEXT_BEYOND": 65,
         },
         "fp_kind": {
             "FP_EVENT": 1,
@@ -435,6 +558,12 @@ LAYOUTS: Final = Layouts(
             "FP_HAS_FILE_ROOTS": 1,
             "FP_HAS_OBJECT_MARKS": 2,
             "FP_HAS_MOUNT_MARKS": 4,
+        },
+        "fp_verdict": {
+            "FP_SKIP_EVENT": 0,
+            "FP_SEND_TO_USERSPACE": 1,
+            "FP_FAILED": 2,
+            "FP_UNASKED": 3,
         },
     },
 )

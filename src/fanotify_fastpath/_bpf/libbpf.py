@@ -100,6 +100,18 @@ class ObjectMap:
         """
         self._change(library().c.bpf_map__set_max_entries(self.pointer, n))
 
+    def reshape(self, map_type: MapType, key_size_bytes: int, value_size_bytes: int, max_entries: int) -> None:
+        """
+        Make it another map than the object says.
+
+        :raises KernelRefused: the object is loaded already
+        """
+        lib = library()
+        self._change(lib.c.bpf_map__set_type(self.pointer, map_type))
+        self._change(lib.c.bpf_map__set_key_size(self.pointer, key_size_bytes))
+        self._change(lib.c.bpf_map__set_value_size(self.pointer, value_size_bytes))
+        self.set_max_entries(max_entries)
+
     def set_wanted(self, is_wanted: bool) -> None:
         """
         Say whether it is made with the load.

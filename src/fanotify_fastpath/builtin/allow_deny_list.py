@@ -29,6 +29,8 @@ class AllowDenyList(Handler):
         Argument("executables", BytesList(6, 252), "absolute paths of executables", ()),
     )
     depends = Depends.NAME | Depends.PROCESS | Depends.MASK
+    allow: bool
+    needs_name: bool
 
     def init(
         self,

@@ -22,6 +22,7 @@ class MonitorSubtree(Handler):
         Argument("mode", Choice(("filter", "block")), "filter events, or block operations", "filter"),
     )
     depends = Depends.DIRECTORY
+    block: bool
 
     def init(self, *, roots: RootSet, exclude: RootSet, mode: str) -> None:
         for root in exclude.roots:

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * What a compiled handler is linked with: the programs that call it, the map with the event, and its state.
+ *
+ * It is compiled to bitcode, not to an object: handle() comes from the compiler of handlers.
+ */
+#include "vmlinux_min.h"
+#include <bpf/bpf_helpers.h>
+#include "handler.h"
+
+/* the event that is being decided, filled in by who calls: one for each CPU, because nothing else has room for it */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fp_handler_event);
+} handled SEC(".maps");
+
+/* user space reshapes those that the handler has, and leaves out the others */
+#define STATE(n)                                 \
+	struct {                                 \
+		__uint(type, BPF_MAP_TYPE_HASH); \
+		__uint(max_entries, 1);          \
+		__uint(key_size, 8);             \
+		__uint(value_size, 8);           \
+	} state_##n SEC(".maps")
+
+STATE(0);
+STATE(1);
+STATE(2);
+STATE(3);
+STATE(4);
+STATE(5);
+STATE(6);
+STATE(7);
+
+extern int handle(struct fp_handler_event *event);
+
+static __always_inline int decide(void)
+{
+	__u32 key = 0;
+	struct fp_handler_event *event = bpf_map_lookup_elem(&handled, &key);
+
+	if (event)
+		event->verdict = handle(event);
+	return 0;
+}
+
+SEC("fentry/fsnotify")
+int handle_fentry(void *ctx)
+{
+	return decide();
+}
+
+SEC("kprobe/fsnotify")
+int handle_kprobe(void *ctx)
+{
+	return decide();
+}
+
+/* for BPF_PROG_RUN */
+SEC("raw_tp/sys_enter")
+int handle_run(void *ctx)
+{
+	return decide();
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

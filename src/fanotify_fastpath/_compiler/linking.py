@@ -1,0 +1,53 @@
+"""The frame and compiled code, linked, optimized, and made an object for the kernel."""
+
+from typing import Any
+
+from fanotify_fastpath.errors import UnsupportedFeature
+
+_TARGET = """\
+target datalayout = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
+target triple = "bpf"
+
+"""
+#: the first level at which every kernel that has trampolines understands all instructions
+_CPU = "v3"
+
+
+def link(ir: str, frame: bytes) -> bytes:
+    """
+    Make an object.
+
+    :param ir: that defines ``handle``
+    :param frame: bitcode that calls it
+    :raises UnsupportedFeature: llvmlite is not installed
+    """
+    llvm = binding()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    context = llvm.create_context()
+    module = llvm.parse_bitcode(frame, context)
+    module.link_in(llvm.parse_assembly(_TARGET + ir, context))
+    # inlined, and no program of its own
+    module.get_function("handle").linkage = "internal"
+    module.verify()
+    machine = llvm.Target.from_triple("bpf").create_target_machine(cpu=_CPU, opt=2)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return bytes(machine.emit_object(module))
+
+
+def binding() -> Any:
+    """
+    LLVM.
+
+    :raises UnsupportedFeature: llvmlite is not installed
+    """
+    try:
+        import llvmlite.binding as llvm
+    except ImportError as exc:
+        raise UnsupportedFeature(
+            "compiling handlers needs llvmlite: pip install 'fanotify-fastpath[compile]'"
+        ) from exc
+    return llvm

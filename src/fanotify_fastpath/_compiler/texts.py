@@ -1,0 +1,143 @@
+"""Comparing bytes, a word at a time."""
+
+from fanotify_fastpath._compiler.layout import WORD_BYTES
+from fanotify_fastpath._compiler.memory import at_most, load, load_within
+from fanotify_fastpath._compiler.model import round_up
+from fanotify_fastpath._compiler.scope import Scope
+from fanotify_fastpath._compiler.values import Base, Bool, Text
+
+#: known bytes of at most so many are compared with numbers in the program
+_MAX_IMMEDIATE = 64
+
+
+def equal(scope: Scope, a: Text, b: Text) -> Bool:
+    """``a == b``."""
+    if a.constant is not None and b.constant is not None:
+        return known(a.constant == b.constant)
+    if a.constant is not None:
+        a, b = b, a
+    same = scope.code.op(f"icmp eq i64 {a.length.ir}, {b.length.ir}")
+    return _all(scope, same, a, b, a.offset)
+
+
+def starts_with(scope: Scope, a: Text, b: Text) -> Bool:
+    """``a.startswith(b)``."""
+    if a.constant is not None and b.constant is not None:
+        return known(a.constant.startswith(b.constant))
+    a = scope.placed(a)
+    fits = scope.code.op(f"icmp uge i64 {a.length.ir}, {b.length.ir}")
+    return _all(scope, fits, a, b, a.offset)
+
+
+def ends_with(scope: Scope, a: Text, b: Text) -> Bool:
+    """``a.endswith(b)``."""
+    if a.constant is not None and b.constant is not None:
+        return known(a.constant.endswith(b.constant))
+    a, code = scope.placed(a), scope.code
+    fits = code.op(f"icmp uge i64 {a.length.ir}, {b.length.ir}")
+    rest = code.op(f"sub i64 {a.length.ir}, {b.length.ir}")
+    return _all(scope, fits, a, b, code.op(f"add i64 {a.offset}, {rest}"))
+
+
+def contains(scope: Scope, a: Text, b: Text) -> Bool:
+    """``b in a``, tried at each place."""
+    if a.constant is not None and b.constant is not None:
+        return known(b.constant in a.constant)
+    a, code = scope.placed(a), scope.code
+    found, at, head, body, missing, end = (code.name(stem) for stem in ("found", "at", "head", "try", "next", "end"))
+    result, index = code.slot(found, "i1"), code.slot(at, "i64")
+    code.do(f"store i1 false, ptr {result}")
+    code.do(f"store i64 0, ptr {index}")
+    code.do(f"br label %{head}")
+    code.label(head)
+    place = code.opaque(code.op(f"load i64, ptr {index}"))
+    last = code.op(f"add i64 {place}, {b.length.ir}")
+    beyond = code.op(f"icmp ugt i64 {last}, {a.length.ir}")
+    over = code.op(f"icmp ugt i64 {place}, {a.max_bytes}")
+    code.do(f"br i1 {code.op(f'or i1 {beyond}, {over}')}, label %{end}, label %{body}")
+    code.label(body)
+    same = _all(scope, "true", a, b, code.op(f"add i64 {a.offset}, {place}"))
+    code.do(f"store i1 {same.ir}, ptr {result}")
+    code.do(f"store i64 {code.op(f'add i64 {place}, 1')}, ptr {index}")
+    code.do(f"br i1 {same.ir}, label %{end}, label %{head}")
+    code.label(end)
+    return Bool(None, code.op(f"load i1, ptr {result}"))
+
+
+def known(truth: bool) -> Bool:
+    """A truth that needs no code."""
+    return Bool(truth, str(truth).lower())
+
+
+def _all(scope: Scope, fits: str, a: Text, b: Text, offset: str) -> Bool:
+    """Whether *fits*, and the bytes of *a* from an offset on are those of *b*."""
+    code = scope.code
+    result = code.slot(code.name("same"), "i1")
+    end = code.name("end")
+    code.do(f"store i1 false, ptr {result}")
+    if b.is_item and a.base is Base.EVENT:
+        _differ_in_first(scope, a, b, offset, end)
+    _unless(scope, fits, end)
+    top = a.top + a.max_bytes
+    if b.constant is not None and len(b.constant) <= _MAX_IMMEDIATE:
+        for n in range(0, len(b.constant), WORD_BYTES):
+            _same_constant(scope, offset, b.constant[n : n + WORD_BYTES], n, a, top, end)
+    else:
+        _same_words(scope, offset, scope.placed(b), a, top, end)
+    code.do(f"store i1 true, ptr {result}")
+    code.do(f"br label %{end}")
+    code.label(end)
+    return Bool(None, code.op(f"load i1, ptr {result}"))
+
+
+def _differ_in_first(scope: Scope, a: Text, b: Text, offset: str, end: str) -> None:
+    """Most items of a list differ in their first word already, for which there is a mask."""
+    code = scope.code
+    mine = _word(scope, a, offset, a.top + a.max_bytes)
+    mask = load(scope, b.base, code.op(f"sub i64 {b.offset}, {WORD_BYTES}"))
+    differing = code.op(f"and i64 {code.op(f'xor i64 {mine}, {load(scope, b.base, b.offset)}')}, {mask}")
+    _unless(scope, code.op(f"icmp eq i64 {differing}, 0"), end)
+
+
+def _same_constant(scope: Scope, offset: str, piece: bytes, n: int, a: Text, top: int, end: str) -> None:
+    code = scope.code
+    at = offset if not n else code.op(f"add i64 {offset}, {n}")
+    word = _word(scope, a, at, top)
+    if len(piece) < WORD_BYTES:
+        word = code.op(f"and i64 {word}, {(1 << 8 * len(piece)) - 1}")
+    _unless(scope, code.op(f"icmp eq i64 {word}, {int.from_bytes(piece, 'little', signed=len(piece) == 8)}"), end)
+
+
+def _same_words(scope: Scope, offset: str, b: Text, a: Text, top: int, end: str) -> None:
+    """Compare words in a loop; of the last one only what belongs to *b*."""
+    code = scope.code
+    head, body, following, done = (code.name(stem) for stem in ("words", "word", "next", "same"))
+    index = code.slot(code.name("n"), "i64")
+    code.do(f"store i64 0, ptr {index}")
+    code.do(f"br label %{head}")
+    code.label(head)
+    n = code.opaque(code.op(f"load i64, ptr {index}"))
+    more = code.op(f"icmp ult i64 {n}, {b.length.ir}")
+    within = code.op(f"icmp ult i64 {n}, {round_up(b.max_bytes)}")
+    code.do(f"br i1 {code.op(f'and i1 {more}, {within}')}, label %{body}, label %{done}")
+    code.label(body)
+    mine = load_within(scope, a.base, code.op(f"add i64 {offset}, {n}"), top)
+    other = load_within(scope, b.base, code.op(f"add i64 {b.offset}, {n}"), b.top + b.max_bytes)
+    rest = at_most(scope, code.op(f"sub i64 {b.length.ir}, {n}"), WORD_BYTES)
+    bits = code.op(f"sub i64 64, {code.op(f'shl i64 {rest}, 3')}")
+    differing = code.op(f"and i64 {code.op(f'xor i64 {mine}, {other}')}, {code.op(f'lshr i64 -1, {bits}')}")
+    code.do(f"store i64 {code.op(f'add i64 {n}, {WORD_BYTES}')}, ptr {index}")
+    code.do(f"br i1 {code.op(f'icmp eq i64 {differing}, 0')}, label %{head}, label %{end}")
+    code.label(done)
+
+
+def _word(scope: Scope, text: Text, offset: str, top: int) -> str:
+    if offset.isdigit():
+        return load(scope, text.base, offset)
+    return load_within(scope, text.base, offset, top)
+
+
+def _unless(scope: Scope, condition: str, end: str) -> None:
+    following = scope.code.name("then")
+    scope.code.do(f"br i1 {condition}, label %{following}, label %{end}")
+    scope.code.label(following)
