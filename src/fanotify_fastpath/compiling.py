@@ -124,8 +124,8 @@ def _event_layout() -> model.EventLayout:
         "depth": integer("depth", FpField.DEPTH),
         "ancestors": model.EventInts(offsets[0], offsets[1], most, FpField.ANCESTORS),
     }
-    known, inside = _EVENT.fields["known"].offset, _EVENT.fields["inside"].offset
-    return model.EventLayout(_EVENT.size, fields, known, inside, FpField.PLACE)
+    known, inside, scratch = (_EVENT.fields[name].offset for name in ("known", "inside", "reserved"))
+    return model.EventLayout(_EVENT.size, fields, known, inside, FpField.PLACE, scratch)
 
 
 def _arguments(handler: type[Handler]) -> dict[str, model.AttributeKind]:

@@ -29,7 +29,7 @@ def matches(scope: Scope, node: ast.Call, text: Text, pattern: Text) -> Bool:
     code.do(f"br label %{head}")
     code.label(head)
     n = code.opaque(code.op(f"load i64, ptr {place}"))
-    more = code.op(f"icmp ult i64 {n}, {text.length.ir}")
+    more = code.op(f"icmp ult i64 {n}, {memory.forgotten(scope, text)}")
     within = code.op(f"icmp ult i64 {n}, {text.max_bytes}")
     alive = code.op(f"icmp ne i64 {code.op(f'load i64, ptr {state}')}, 0")
     goes_on = code.op(f"and i1 {code.op(f'and i1 {more}, {within}')}, {alive}")

@@ -23,12 +23,12 @@ class Turns:
     What a loop goes through.
 
     :ivar most: turns at most
-    :ivar count: turns; None: always as many as possible
+    :ivar count: writes how many; None: always as many as possible
     :ivar make: the loop's value, from a turn's number
     """
 
     most: int
-    count: str | None
+    count: Callable[[], str] | None
     make: Callable[[Int], Value]
 
 
@@ -70,7 +70,7 @@ def _turns(scope: Scope, node: ast.For, turns: Turns, end: Meeting) -> None:
     n = code.opaque(code.op(f"load i64, ptr {index}"))
     goes_on = code.op(f"icmp ult i64 {n}, {turns.most}")
     if turns.count is not None:
-        goes_on = code.op(f"and i1 {goes_on}, {code.op(f'icmp ult i64 {n}, {turns.count}')}")
+        goes_on = code.op(f"and i1 {goes_on}, {code.op(f'icmp ult i64 {n}, {turns.count()}')}")
     code.do(f"br i1 {goes_on}, label %{body.label}, label %{done.label}")
     scope.facts = begin
     if turns.most:
@@ -159,11 +159,11 @@ def _iterated(scope: Scope, node: ast.expr) -> Turns | Items:
         case Items():
             return found
         case Sequence(count=count):
-            return Turns(count.range.hi, count.ir, lambda n: memory.item(scope, found, n.ir))
+            return Turns(count.range.hi, lambda: count.ir, lambda n: memory.item(scope, found, n.ir))
         case Text():
             text = scope.placed(found)
-            count = None if text.constant is not None else text.length.ir
-            return Turns(text.max_bytes, count, lambda n: byte_at(scope, text, n.ir))
+            length = None if text.constant is not None else lambda: memory.forgotten(scope, text)
+            return Turns(text.max_bytes, length, lambda n: byte_at(scope, text, n.ir))
     assert isinstance(found, Lookup)
     raise Refusal(node, f"{ast.unparse(node)} is a set, which has no order: make it a tuple")
 
@@ -186,7 +186,7 @@ def _range(scope: Scope, node: ast.Call) -> Turns:
         stop = bounds[0]
         if stop.range.lo < 0 or stop.range.hi > 4096:
             raise Refusal(node.args[0], f"range() may have {stop.range.hi} turns; 4096 are possible")
-        return Turns(stop.range.hi, stop.ir, lambda n: n)
+        return Turns(stop.range.hi, lambda: stop.ir, lambda n: n)
     numbers = [bound.range.known for bound in bounds]
     if None in numbers or not 1 <= len(numbers) <= 3:
         raise Refusal(node, "the bounds of range() must be constants; a single one may be len() or other integers")

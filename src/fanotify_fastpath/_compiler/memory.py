@@ -23,10 +23,14 @@ from fanotify_fastpath._compiler.values import Base, Bool, Int, Lookup, Maybe, P
 
 
 def load(scope: Scope, base: Base, offset: str | int, size: int = WORD_BYTES) -> str:
-    """Read an integer of *size* bytes without sign, at an offset that is known to be within the bounds."""
+    """
+    Read an integer of *size* bytes without sign, at an offset that is known to be within the bounds.
+
+    A word may be anywhere, but if LLVM knew it would read single bytes; the machines that have the engine read any word.
+    """
     code = scope.code
     at = code.op(f"getelementptr i8, ptr {base.value}, i64 {offset}")
-    value = code.op(f"load i{8 * size}, ptr {at}, align {1 if size == WORD_BYTES else size}")
+    value = code.op(f"load i{8 * size}, ptr {at}, align {size}")
     return value if size == WORD_BYTES else code.op(f"zext i{8 * size} {value} to i64")
 
 
@@ -36,6 +40,24 @@ def load_within(scope: Scope, base: Base, offset: str, top: int) -> str:
     index = code.opaque(offset)
     code.fail_if(code.op(f"icmp ugt i64 {index}, {top}"))
     return load(scope, base, index)
+
+
+def forgotten(scope: Scope, text: Text) -> str:
+    """
+    The length of bytes, of which the verifier knows nothing.
+
+    What it learns by comparing the length it keeps on each way that follows, and then goes each of these ways to the end
+    instead of finding that they meet again. What is read from the event it does not know.
+    """
+    if text.length.range.known is not None:
+        return text.length.ir
+    code, at, home = scope.code, scope.layout.scratch, text.length_home
+    if home < 0:
+        home = at
+        small = code.op(f"trunc i64 {text.length.ir} to i32")
+        code.do(f"store volatile i32 {small}, ptr {code.op(f'getelementptr i8, ptr %event, i64 {at}')}")
+    word = code.op(f"load volatile i32, ptr {code.op(f'getelementptr i8, ptr %event, i64 {home}')}")
+    return code.op(f"zext i32 {word} to i64")
 
 
 def at_most(scope: Scope, value: str, most: int) -> str:
@@ -59,7 +81,7 @@ def event_field(scope: Scope, name: str, field: EventField) -> Value:
             value: Plain = Int(width(8 * size, signed=False), load(scope, Base.EVENT, offset, size))
         case EventText(offset, length_offset, max_bytes, bit):
             length = Int(Range(0, max_bytes), at_most(scope, load(scope, Base.EVENT, length_offset, 4), max_bytes))
-            value = Text(Base.EVENT, offset, length, offset=str(offset))
+            value = Text(Base.EVENT, offset, length, length_home=length_offset, offset=str(offset))
     scope.needs |= bit
     return Maybe(value, is_unknown(scope, bit)) if bit else value
 
@@ -104,4 +126,4 @@ def item(scope: Scope, of: Sequence, index: str) -> Int | Text:
 
 def without_item(text: Text) -> Text:
     """The same bytes, no longer known as an item of a list."""
-    return replace(text, is_item=False, origin="", index="")
+    return replace(text, is_item=False, origin="", index="", length_home=-1)

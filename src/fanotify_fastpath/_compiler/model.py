@@ -83,6 +83,7 @@ class EventLayout:
     :ivar known: offset of the bits that tell what is known
     :ivar inside: offset of the bits of slots
     :ivar place_bit: what tells that these are known
+    :ivar scratch: offset of 4 bytes that nobody needs
     """
 
     size: int
@@ -90,6 +91,7 @@ class EventLayout:
     known: int
     inside: int
     place_bit: int
+    scratch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Comparing bytes, a word at a time."""
 
 from fanotify_fastpath._compiler.layout import WORD_BYTES
-from fanotify_fastpath._compiler.memory import at_most, load, load_within
+from fanotify_fastpath._compiler.memory import at_most, forgotten, load, load_within
 from fanotify_fastpath._compiler.model import round_up
 from fanotify_fastpath._compiler.scope import Scope
 from fanotify_fastpath._compiler.values import Base, Bool, Text
@@ -16,7 +16,7 @@ def equal(scope: Scope, a: Text, b: Text) -> Bool:
         return known(a.constant == b.constant)
     if a.constant is not None:
         a, b = b, a
-    same = scope.code.op(f"icmp eq i64 {a.length.ir}, {b.length.ir}")
+    same = scope.code.op(f"icmp eq i64 {forgotten(scope, a)}, {forgotten(scope, b)}")
     return _all(scope, same, a, b, a.offset)
 
 
@@ -25,8 +25,7 @@ def starts_with(scope: Scope, a: Text, b: Text) -> Bool:
     if a.constant is not None and b.constant is not None:
         return known(a.constant.startswith(b.constant))
     a = scope.placed(a)
-    fits = scope.code.op(f"icmp uge i64 {a.length.ir}, {b.length.ir}")
-    return _all(scope, fits, a, b, a.offset)
+    return _all(scope, _not_longer(scope, b, a), a, b, a.offset)
 
 
 def ends_with(scope: Scope, a: Text, b: Text) -> Bool:
@@ -34,7 +33,7 @@ def ends_with(scope: Scope, a: Text, b: Text) -> Bool:
     if a.constant is not None and b.constant is not None:
         return known(a.constant.endswith(b.constant))
     a, code = scope.placed(a), scope.code
-    fits = code.op(f"icmp uge i64 {a.length.ir}, {b.length.ir}")
+    fits = _not_longer(scope, b, a)
     rest = code.op(f"sub i64 {a.length.ir}, {b.length.ir}")
     return _all(scope, fits, a, b, code.op(f"add i64 {a.offset}, {rest}"))
 
@@ -51,8 +50,8 @@ def contains(scope: Scope, a: Text, b: Text) -> Bool:
     code.do(f"br label %{head}")
     code.label(head)
     place = code.opaque(code.op(f"load i64, ptr {index}"))
-    last = code.op(f"add i64 {place}, {b.length.ir}")
-    beyond = code.op(f"icmp ugt i64 {last}, {a.length.ir}")
+    last = code.op(f"add i64 {place}, {forgotten(scope, b)}")
+    beyond = code.op(f"icmp ugt i64 {last}, {forgotten(scope, a)}")
     over = code.op(f"icmp ugt i64 {place}, {a.max_bytes}")
     code.do(f"br i1 {code.op(f'or i1 {beyond}, {over}')}, label %{end}, label %{body}")
     code.label(body)
@@ -67,6 +66,10 @@ def contains(scope: Scope, a: Text, b: Text) -> Bool:
 def known(truth: bool) -> Bool:
     """A truth that needs no code."""
     return Bool(truth, str(truth).lower())
+
+
+def _not_longer(scope: Scope, a: Text, b: Text) -> str:
+    return scope.code.op(f"icmp ule i64 {forgotten(scope, a)}, {forgotten(scope, b)}")
 
 
 def _all(scope: Scope, fits: str, a: Text, b: Text, offset: str) -> Bool:
@@ -117,13 +120,14 @@ def _same_words(scope: Scope, offset: str, b: Text, a: Text, top: int, end: str)
     code.do(f"br label %{head}")
     code.label(head)
     n = code.opaque(code.op(f"load i64, ptr {index}"))
-    more = code.op(f"icmp ult i64 {n}, {b.length.ir}")
+    length = forgotten(scope, b)
+    more = code.op(f"icmp ult i64 {n}, {length}")
     within = code.op(f"icmp ult i64 {n}, {round_up(b.max_bytes)}")
     code.do(f"br i1 {code.op(f'and i1 {more}, {within}')}, label %{body}, label %{done}")
     code.label(body)
     mine = load_within(scope, a.base, code.op(f"add i64 {offset}, {n}"), top)
     other = load_within(scope, b.base, code.op(f"add i64 {b.offset}, {n}"), b.top + b.max_bytes)
-    rest = at_most(scope, code.op(f"sub i64 {b.length.ir}, {n}"), WORD_BYTES)
+    rest = at_most(scope, code.op(f"sub i64 {length}, {n}"), WORD_BYTES)
     bits = code.op(f"sub i64 64, {code.op(f'shl i64 {rest}, 3')}")
     differing = code.op(f"and i64 {code.op(f'xor i64 {mine}, {other}')}, {code.op(f'lshr i64 -1, {bits}')}")
     code.do(f"store i64 {code.op(f'add i64 {n}, {WORD_BYTES}')}, ptr {index}")

@@ -45,6 +45,7 @@ class Text:
     :ivar is_item: a word with their number and one with the mask of their first word stand before them
     :ivar origin: name of the list that they are an item of
     :ivar index: which one
+    :ivar length_home: where the event has their number, in bytes; below 0: nowhere
     """
 
     base: Base
@@ -53,6 +54,7 @@ class Text:
     constant: bytes | None = None
     is_item: bool = False
     origin: str = ""
+    length_home: int = -1
     index: str = field(default="", compare=False)
     offset: str = field(default="", compare=False)
 
