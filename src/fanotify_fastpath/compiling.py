@@ -19,6 +19,7 @@ from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, 
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
+from fanotify_fastpath.state import Counter, StateMap
 from fanotify_fastpath.verdict import DENY_ERRNOS, SEND_TO_USERSPACE, SKIP_EVENT, deny
 from fanotify_fastpath.widths import WIDTHS, Bytes, Items, Width
 
@@ -124,8 +125,8 @@ def _event_layout() -> model.EventLayout:
         "depth": integer("depth", FpField.DEPTH),
         "ancestors": model.EventInts(offsets[0], offsets[1], most, FpField.ANCESTORS),
     }
-    known, inside, scratch = (_EVENT.fields[name].offset for name in ("known", "inside", "reserved"))
-    return model.EventLayout(_EVENT.size, fields, known, inside, FpField.PLACE, scratch)
+    known, inside, unknown = (_EVENT.fields[name].offset for name in ("known", "inside", "time_ns"))
+    return model.EventLayout(_EVENT.size, fields, known, inside, FpField.PLACE, unknown)
 
 
 def _arguments(handler: type[Handler]) -> dict[str, model.AttributeKind]:
@@ -180,7 +181,14 @@ def _of_hint(hint: Any) -> model.AttributeKind | None:
 
 
 def _state(handler: type[Handler]) -> dict[str, model.StateKind]:
-    return {}
+    found: dict[str, model.StateKind] = {}
+    for name, thing in ((name, thing) for each in reversed(handler.__mro__) for name, thing in vars(each).items()):
+        if isinstance(thing, Counter):
+            found[name] = model.CounterKind()
+        elif isinstance(thing, StateMap):
+            words = 0 if thing.key_bytes else thing.key_words
+            found[name] = model.TableKind(thing.max_entries, words, thing.key_bytes, thing.evict)
+    return found
 
 
 _PLAIN: dict[Any, model.AttributeKind] = {bool: model.BoolKind(), int: model.IntKind(I64), RootSet: model.RootsKind()}

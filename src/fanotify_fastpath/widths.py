@@ -1,8 +1,9 @@
 """
-Integers of a machine's width, for handlers that are compiled: ``u32(n)`` is ``n`` modulo 2^32, ``i8(200)`` is -56.
+Integers of a machine's width, for handlers that are compiled: ``u32(n)`` is ``n`` modulo 2^32, ``i8(200)`` is
+-56.
 
-They are functions, and annotations too: ``n: u32 = 0`` declares a variable, ``limit: u32`` an attribute of a handler. What
-has a bound besides is annotated with :class:`Bytes` or :class:`Items`.
+They are functions, and annotations too: ``n: u32 = 0`` declares a variable, ``limit: u32`` an attribute of a handler.
+What has a bound besides is annotated with :class:`Bytes` or :class:`Items`.
 """
 
 from dataclasses import dataclass

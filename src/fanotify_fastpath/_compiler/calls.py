@@ -15,6 +15,8 @@ from fanotify_fastpath._compiler.expressions import integer
 from fanotify_fastpath._compiler.inlining import inline
 from fanotify_fastpath._compiler.model import CounterKind, RootsKind
 from fanotify_fastpath._compiler.names import plain
+from fanotify_fastpath._compiler.quantifiers import quantified
+from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Scope, expression
 from fanotify_fastpath._compiler.values import (
     Base,
@@ -202,7 +204,7 @@ def _len(scope: Scope, node: ast.Call) -> Value:
         case Lookup(offset=offset, kind=kind) if not isinstance(kind, RootsKind):
             most = getattr(kind, "max_items", None)
             if most is not None:
-                return Int(integers.Range(0, most), memory.load(scope, Base.ATTRIBUTES, offset))
+                return Int(Range(0, most), memory.load(scope, Base.ATTRIBUTES, offset))
     raise Refusal(node, f"{describe(value)} has no length that can be compiled")
 
 
@@ -236,4 +238,6 @@ _BUILTINS: dict[object, Callable[[Scope, ast.Call], Value]] = {
     abs: _abs,
     bool: _bool,
     int: _int,
+    any: lambda scope, node: quantified(scope, node, is_any=True),
+    all: lambda scope, node: quantified(scope, node, is_any=False),
 }

@@ -12,19 +12,16 @@ from fanotify_fastpath._compiler.names import plain
 from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Scope, expression
 from fanotify_fastpath._compiler.values import (
-    Base,
     Bool,
     Event,
     Int,
     Items,
-    Known,
     Lookup,
     Maybe,
     Nothing,
     Sequence,
     Text,
     Value,
-    Verdict,
     describe,
 )
 
@@ -192,7 +189,14 @@ def _after_compare(
 def _ordered(
     scope: Scope, operator: ast.cmpop, left: tuple[ast.expr, Range], right: tuple[ast.expr, Range]
 ) -> tuple[Facts | None, Facts | None]:
-    opposite = {ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
+    opposite = {
+        ast.Lt: ast.GtE,
+        ast.LtE: ast.Gt,
+        ast.Gt: ast.LtE,
+        ast.GtE: ast.Lt,
+        ast.Eq: ast.NotEq,
+        ast.NotEq: ast.Eq,
+    }
     found: list[Facts | None] = []
     for each in (operator, opposite[type(operator)]()):
         a = integers.narrowed(each, left[1], right[1])

@@ -28,7 +28,10 @@ _OF_MEMBERS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 def on_binop(scope: Scope, node: ast.BinOp) -> Value:
     """A binary operator."""
     evaluate = scope.loose if integers.is_ring(node.op) else scope.value
-    left, right = evaluate(node.left), scope.value(node.right) if isinstance(node.op, ast.LShift) else evaluate(node.right)
+    left, right = (
+        evaluate(node.left),
+        scope.value(node.right) if isinstance(node.op, ast.LShift) else evaluate(node.right),
+    )
     return combine(scope, node, node.op, (node.left, left), (node.right, right))
 
 
@@ -40,7 +43,7 @@ def combine(
     if isinstance(a, Known) and isinstance(b, Known) and type(op) in _OF_MEMBERS:
         return stands_for(scope, node, _OF_MEMBERS[type(op)](a.thing, b.thing))
     if isinstance(a, Bool) and isinstance(b, Bool) and type(op) in _OF_MEMBERS:
-        name = {ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor"}[type(op)]  # type: ignore[index]
+        name = {ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor"}[type(op)]
         return Bool(None, scope.code.op(f"{name} i1 {a.ir}, {b.ir}"))
     return integers.calculate(scope, node, op, integer(scope, left[0], a), integer(scope, right[0], b))
 
@@ -50,7 +53,9 @@ def on_unaryop(scope: Scope, node: ast.UnaryOp) -> Value:
     """A unary operator."""
     if isinstance(node.op, ast.Not):
         found = truth(scope, node.operand, plain(scope.value(node.operand)))
-        return known(not found.known) if found.known is not None else Bool(None, scope.code.op(f"xor i1 {found.ir}, true"))
+        return (
+            known(not found.known) if found.known is not None else Bool(None, scope.code.op(f"xor i1 {found.ir}, true"))
+        )
     value = scope.loose(node.operand)
     if isinstance(value, Known) and isinstance(node.op, ast.Invert) and isinstance(value.thing, int):
         return stands_for(scope, node, ~value.thing)
@@ -131,7 +136,8 @@ def _within(scope: Scope, index: Int, length: Int) -> str:
         from_end = code.op(f"add i64 {index.ir}, {length.ir}")
         is_negative = code.op(f"icmp slt i64 {index.ir}, 0")
         place = code.op(f"select i1 {is_negative}, i64 {from_end}, i64 {index.ir}")
-    code.fail_if(code.op(f"icmp uge i64 {place}, {length.ir}"))
+    bound = length.ir if length.range.known is not None else memory.unknown(scope, length.ir)
+    code.fail_if(code.op(f"icmp uge i64 {place}, {bound}"))
     return place
 
 
@@ -170,5 +176,3 @@ def _clamped(scope: Scope, bound: int, length: Int) -> Int:
         return integers.extreme(scope, integers.constant(bound), length, least=True)
     found = integers.calculate(scope, ast.Constant(0), ast.Add(), length, integers.constant(bound))
     return integers.extreme(scope, integers.constant(0), found, least=False)
-
-

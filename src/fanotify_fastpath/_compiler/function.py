@@ -68,5 +68,3 @@ def _made(scope: Scope, failed: int) -> Compiled:
         scope.code.function(_HEAD, failed),
     ]
     return Compiled("".join(parts), scope.needs, scope.constants.attributes, size, tuple(scope.state))
-
-

@@ -1,8 +1,8 @@
 """
 Shell patterns as tables: which places of the pattern each byte may stand at.
 
-A text is matched by moving all places at once (Shift-And): the lowest bit of the state is the beginning, bit n means that n
-tokens were matched. For each byte ``state = (state & table[byte]) << 1 | state & stars``, and a text fits if
+A text is matched by moving all places at once (Shift-And): the lowest bit of the state is the beginning, bit n means
+that n tokens were matched. For each byte ``state = (state & table[byte]) << 1 | state & stars``, and a text fits if
 ``state & accept`` at its end.
 """
 
@@ -49,7 +49,8 @@ def tabulate(pattern: bytes) -> Glob:
 
     :raises InvalidArgument: it has more than 63 tokens besides stars
     """
-    stars, tokens = 0, []
+    stars = 0
+    tokens: list[bytes] = []
     for token in _tokens(pattern):
         if token == b"*":
             stars |= 1 << len(tokens)

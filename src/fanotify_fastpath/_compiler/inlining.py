@@ -84,7 +84,9 @@ def _bound(
         if keyword.arg is None:
             raise Refusal(node, "arguments with stars cannot be compiled")
         given[keyword.arg] = scope.value(keyword.value)
-    defaults = dict(zip(names[::-1], (function.__defaults__ or ())[::-1], strict=False)) | (function.__kwdefaults__ or {})
+    defaults = dict(zip(names[::-1], (function.__defaults__ or ())[::-1], strict=False)) | (
+        function.__kwdefaults__ or {}
+    )
     for name, value in defaults.items():
         if name not in given:
             given[name] = stands_for(scope, node, value)

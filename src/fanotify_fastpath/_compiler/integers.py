@@ -139,7 +139,14 @@ def narrowed(operator: ast.cmpop, a: Range, b: Range) -> Range | None:
 
 def _decided(operator: ast.cmpop, a: Range, b: Range) -> bool | None:
     """What a comparison gives whatever the values are."""
-    opposite = {ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
+    opposite = {
+        ast.Lt: ast.GtE,
+        ast.LtE: ast.Gt,
+        ast.Gt: ast.LtE,
+        ast.GtE: ast.Lt,
+        ast.Eq: ast.NotEq,
+        ast.NotEq: ast.Eq,
+    }
     if narrowed(operator, a, b) is None:
         return False
     if narrowed(opposite[type(operator)](), a, b) is None:

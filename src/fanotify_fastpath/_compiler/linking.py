@@ -47,7 +47,5 @@ def binding() -> Any:
     try:
         import llvmlite.binding as llvm
     except ImportError as exc:
-        raise UnsupportedFeature(
-            "compiling handlers needs llvmlite: pip install 'fanotify-fastpath[compile]'"
-        ) from exc
+        raise UnsupportedFeature("compiling handlers needs llvmlite: pip install 'fanotify-fastpath[compile]'") from exc
     return llvm

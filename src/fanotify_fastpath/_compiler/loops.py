@@ -14,7 +14,7 @@ from fanotify_fastpath._compiler.names import items_of
 from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Loop, Scope, statement
 from fanotify_fastpath._compiler.statements import assign
-from fanotify_fastpath._compiler.values import Int, Items, Known, Lookup, Sequence, Text, Value
+from fanotify_fastpath._compiler.values import Base, Int, Items, Known, Lookup, Sequence, Text, Value
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _learn(scope: Scope, node: ast.For, turns: Turns) -> tuple[Facts, Facts | No
             _dry_turn(scope, node, turns, Range(turn, turns.most - 1), anywhere, left)
             after = anywhere if rest is not None or turns.count is not None else after
             break
-        facts = _dry_turn(scope, node, turns, Range(turn, turn), facts, left, is_refused=True)
+        facts = _dry_turn(scope, node, turns, Range(turn, turn), facts, left, is_exact=True)
         if facts is not None and (turns.count is not None or turn == turns.most - 1):
             after = facts if after is None else join_facts(after, facts)
     return anywhere, after, left.facts
@@ -118,9 +118,9 @@ _REFUSED: Facts = {}
 
 
 def _dry_turn(
-    scope: Scope, node: ast.For, turns: Turns, n: Range, facts: Facts, left: Meeting, *, is_refused: bool = False
+    scope: Scope, node: ast.For, turns: Turns, n: Range, facts: Facts, left: Meeting, *, is_exact: bool = False
 ) -> Facts | None:
-    """What is known after a turn that begins with *facts*; a refusal is raised, or told if it may be for want of exactness."""
+    """What is known after a turn that begins with *facts*; a refusal is raised if the turn is followed exactly."""
     before, depth, n_loops = scope.facts, len(scope.frames), len(scope.frame.loops)
     scope.facts = facts
     following = scope.meeting("next")
@@ -128,7 +128,7 @@ def _dry_turn(
         try:
             _turn(scope, node, turns, Int(n, "0"), Loop(following, left))
         except Refusal:
-            if is_refused:
+            if is_exact:
                 raise
             del scope.frames[depth:], scope.frame.loops[n_loops:]
             following.facts = _REFUSED
@@ -159,7 +159,7 @@ def _iterated(scope: Scope, node: ast.expr) -> Turns | Items:
         case Items():
             return found
         case Sequence(count=count):
-            return Turns(count.range.hi, lambda: count.ir, lambda n: memory.item(scope, found, n.ir))
+            return Turns(count.range.hi, lambda: memory.unknown(scope, count.ir) if found.base is Base.EVENT else count.ir, lambda n: memory.item(scope, found, n.ir))
         case Text():
             text = scope.placed(found)
             length = None if text.constant is not None else lambda: memory.forgotten(scope, text)
@@ -186,7 +186,7 @@ def _range(scope: Scope, node: ast.Call) -> Turns:
         stop = bounds[0]
         if stop.range.lo < 0 or stop.range.hi > 4096:
             raise Refusal(node.args[0], f"range() may have {stop.range.hi} turns; 4096 are possible")
-        return Turns(stop.range.hi, lambda: stop.ir, lambda n: n)
+        return Turns(stop.range.hi, lambda: memory.unknown(scope, stop.ir), lambda n: n)
     numbers = [bound.range.known for bound in bounds]
     if None in numbers or not 1 <= len(numbers) <= 3:
         raise Refusal(node, "the bounds of range() must be constants; a single one may be len() or other integers")

@@ -88,7 +88,8 @@ def _in_sequence(scope: Scope, node: ast.expr, a: Int | Text, b: Sequence) -> Bo
     code.do(f"br label %{head}")
     code.label(head)
     n = code.opaque(code.op(f"load i64, ptr {index}"))
-    more = code.op(f"icmp ult i64 {n}, {b.count.ir}")
+    count = memory.unknown(scope, b.count.ir) if b.base is Base.EVENT else b.count.ir
+    more = code.op(f"icmp ult i64 {n}, {count}")
     within = code.op(f"icmp ult i64 {n}, {b.count.range.hi}")
     code.do(f"br i1 {code.op(f'and i1 {more}, {within}')}, label %{body}, label %{end}")
     code.label(body)

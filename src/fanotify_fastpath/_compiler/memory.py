@@ -26,7 +26,7 @@ def load(scope: Scope, base: Base, offset: str | int, size: int = WORD_BYTES) ->
     """
     Read an integer of *size* bytes without sign, at an offset that is known to be within the bounds.
 
-    A word may be anywhere, but if LLVM knew it would read single bytes; the machines that have the engine read any word.
+    A word may be anywhere, but if LLVM knew it would read single bytes; the machines that have the engine read any.
     """
     code = scope.code
     at = code.op(f"getelementptr i8, ptr {base.value}, i64 {offset}")
@@ -46,18 +46,22 @@ def forgotten(scope: Scope, text: Text) -> str:
     """
     The length of bytes, of which the verifier knows nothing.
 
-    What it learns by comparing the length it keeps on each way that follows, and then goes each of these ways to the end
-    instead of finding that they meet again. What is read from the event it does not know.
+    What it learns by comparing the length it keeps on each way that follows, and then goes each of these ways to the
+    end instead of finding that they meet again. What is read from the event it does not know.
     """
     if text.length.range.known is not None:
         return text.length.ir
-    code, at, home = scope.code, scope.layout.scratch, text.length_home
-    if home < 0:
-        home = at
-        small = code.op(f"trunc i64 {text.length.ir} to i32")
-        code.do(f"store volatile i32 {small}, ptr {code.op(f'getelementptr i8, ptr %event, i64 {at}')}")
-    word = code.op(f"load volatile i32, ptr {code.op(f'getelementptr i8, ptr %event, i64 {home}')}")
-    return code.op(f"zext i32 {word} to i64")
+    if text.length_home < 0:
+        return unknown(scope, text.length.ir)
+    at = scope.code.op(f"getelementptr i8, ptr %event, i64 {text.length_home}")
+    return scope.code.op(f"zext i32 {scope.code.op(f'load volatile i32, ptr {at}')} to i64")
+
+
+def unknown(scope: Scope, value: str) -> str:
+    """An integer of which the verifier knows nothing: changed by another one of that kind, and changed back."""
+    other = load(scope, Base.EVENT, scope.layout.unknown)
+    hidden = scope.code.opaque(scope.code.op(f"xor i64 {value}, {other}"))
+    return scope.code.op(f"xor i64 {hidden}, {other}")
 
 
 def at_most(scope: Scope, value: str, most: int) -> str:
@@ -74,13 +78,16 @@ def event_field(scope: Scope, name: str, field: EventField) -> Value:
             return Bool(None, scope.code.op(f"icmp ne i64 {found}, 0"))
         case EventInts(offset, count_offset, max_items, bit):
             scope.needs |= bit
-            count = at_most(scope, load(scope, Base.EVENT, count_offset, 4), max_items)
+            count = load(scope, Base.EVENT, count_offset, 4)
             kind = IntsKind(max_items, width(32, signed=False))
             return Sequence(Base.EVENT, offset, kind, 4, Int(Range(0, max_items), count), name)
         case EventInt(offset, size, bit):
             value: Plain = Int(width(8 * size, signed=False), load(scope, Base.EVENT, offset, size))
         case EventText(offset, length_offset, max_bytes, bit):
-            length = Int(Range(0, max_bytes), at_most(scope, load(scope, Base.EVENT, length_offset, 4), max_bytes))
+            # the verifier is to know a bound, without a branch: it would follow both ways to the end
+            bits = (1 << max_bytes.bit_length()) - 1
+            bounded = scope.code.op(f"and i64 {load(scope, Base.EVENT, length_offset, 4)}, {bits}")
+            length = Int(Range(0, max_bytes), bounded)
             value = Text(Base.EVENT, offset, length, length_home=length_offset, offset=str(offset))
     scope.needs |= bit
     return Maybe(value, is_unknown(scope, bit)) if bit else value

@@ -83,7 +83,7 @@ class EventLayout:
     :ivar known: offset of the bits that tell what is known
     :ivar inside: offset of the bits of slots
     :ivar place_bit: what tells that these are known
-    :ivar scratch: offset of 4 bytes that nobody needs
+    :ivar unknown: offset of a word of which the verifier knows nothing
     """
 
     size: int
@@ -91,7 +91,7 @@ class EventLayout:
     known: int
     inside: int
     place_bit: int
-    scratch: int
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)

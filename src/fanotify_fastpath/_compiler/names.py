@@ -61,7 +61,7 @@ def on_name(scope: Scope, node: ast.Name) -> Value:
         return found
     if node.id in scope.frame.locals:
         raise Refusal(node, f"{node.id} has no value here: assign one before")
-    closure = inspect.getclosurevars(scope.frame.function).nonlocals if scope.frame.function else {}
+    closure = inspect.getclosurevars(scope.frame.function).nonlocals
     for names in (closure, scope.frame.names, vars(builtins)):
         if node.id in names:
             return stands_for(scope, node, names[node.id])
@@ -125,7 +125,9 @@ def _of_event(scope: Scope, node: ast.Attribute) -> Value:
     if field is None:
         if node.attr == "inside":
             return Method(Event(), node.attr)
-        raise Refusal(node, f"the event has no attribute {node.attr}; it has {', '.join(scope.layout.fields)}, inside()")
+        raise Refusal(
+            node, f"the event has no attribute {node.attr}; it has {', '.join(scope.layout.fields)}, inside()"
+        )
     found = memory.event_field(scope, node.attr, field)
     return narrow(found, scope.here.get(EVENT + node.attr))
 

@@ -135,7 +135,7 @@ def _corners(a: Range, b: Range, operation: Callable[[int, int], int]) -> Range:
 
 
 def _bits(a: Range, b: Range) -> Range:
-    n = max(value.bit_length() for value in (a.lo, a.hi, b.lo, b.hi))
+    n = max((value if value >= 0 else ~value).bit_length() for value in (a.lo, a.hi, b.lo, b.hi))
     return Range(-(1 << n) if min(a.lo, b.lo) < 0 else 0, (1 << n) - 1)
 
 

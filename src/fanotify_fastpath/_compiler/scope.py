@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Any, TypeVar
 
 from fanotify_fastpath._compiler.code import Code
@@ -83,7 +84,7 @@ class Frame:
     key: str
     source: Source
     names: Mapping[str, object]
-    function: object
+    function: FunctionType
     end: Meeting
     locals: frozenset[str]
     declared: dict[str, tuple[str, Any]] = field(default_factory=dict)
@@ -234,7 +235,9 @@ class Scope:
         match known:
             case Int(range=found):
                 slot = code.slot(key + ".int", "i64")
-                return Int(found, str(_signed(found.lo)) if found.known is not None else code.op(f"load i64, ptr {slot}"))
+                return Int(
+                    found, str(_signed(found.lo)) if found.known is not None else code.op(f"load i64, ptr {slot}")
+                )
             case Bool(known=truth):
                 slot = code.slot(key + ".bool", "i1")
                 return Bool(truth, code.op(f"load i1, ptr {slot}") if truth is None else str(truth).lower())

@@ -8,10 +8,12 @@ from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.equality import equal
 from fanotify_fastpath._compiler.expressions import combine
 from fanotify_fastpath._compiler.flow import Meeting
+from fanotify_fastpath._compiler.memory import unknown
 from fanotify_fastpath._compiler.names import plain
 from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Scope, statement
 from fanotify_fastpath._compiler.values import Bool, Int, Items, Myself, Nothing, Value, Verdict, describe
+
 
 @statement(ast.Pass)
 def on_pass(scope: Scope, node: ast.Pass) -> None:
@@ -73,7 +75,7 @@ def on_continue(scope: Scope, node: ast.Continue) -> None:
 @statement(ast.Assign)
 def on_assign(scope: Scope, node: ast.Assign) -> None:
     """Give names a value."""
-    value = scope.value(node.value)
+    value = _blurred(scope, scope.value(node.value))
     for target in node.targets:
         assign(scope, target, value, node.value)
 
@@ -88,7 +90,18 @@ def on_augassign(scope: Scope, node: ast.AugAssign) -> None:
     found = combine(scope, whole, node.op, (as_value, left), (node.value, right))
     if isinstance(found, Int) and not (found.range.is_signed or found.range.is_unsigned):
         scope.refuse_range(whole, found)
-    assign(scope, node.target, found, whole)
+    assign(scope, node.target, _blurred(scope, found), whole)
+
+
+def _blurred(scope: Scope, value: Value) -> Value:
+    """
+    A value that is assigned in a loop.
+
+    The verifier follows a loop turn by turn. If it knew what a sum is on each way, no two ways would ever meet.
+    """
+    if isinstance(value, Int) and value.range.known is None and any(frame.loops for frame in scope.frames):
+        return Int(value.range, unknown(scope, value.ir))
+    return value
 
 
 @statement(ast.AnnAssign)
@@ -144,7 +157,8 @@ def _check_target(scope: Scope, target: ast.expr) -> None:
         return
     if isinstance(target, ast.Attribute) and isinstance(scope.value(target.value), Myself):
         raise Refusal(
-            target, f"self.{target.attr} cannot be assigned: attributes are constants after init(); what changes is state"
+            target,
+            f"self.{target.attr} cannot be assigned: attributes are constants after init(); what changes is state",
         )
     raise Refusal(target, f"{ast.unparse(target)} cannot be assigned: only local names can")
 

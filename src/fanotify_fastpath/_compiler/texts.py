@@ -1,8 +1,7 @@
 """Comparing bytes, a word at a time."""
 
-from fanotify_fastpath._compiler.layout import WORD_BYTES
 from fanotify_fastpath._compiler.memory import at_most, forgotten, load, load_within
-from fanotify_fastpath._compiler.model import round_up
+from fanotify_fastpath._compiler.model import WORD_BYTES, round_up
 from fanotify_fastpath._compiler.scope import Scope
 from fanotify_fastpath._compiler.values import Base, Bool, Text
 
@@ -43,7 +42,7 @@ def contains(scope: Scope, a: Text, b: Text) -> Bool:
     if a.constant is not None and b.constant is not None:
         return known(b.constant in a.constant)
     a, code = scope.placed(a), scope.code
-    found, at, head, body, missing, end = (code.name(stem) for stem in ("found", "at", "head", "try", "next", "end"))
+    found, at, head, body, end = (code.name(stem) for stem in ("found", "at", "head", "try", "end"))
     result, index = code.slot(found, "i1"), code.slot(at, "i64")
     code.do(f"store i1 false, ptr {result}")
     code.do(f"store i64 0, ptr {index}")
@@ -114,7 +113,7 @@ def _same_constant(scope: Scope, offset: str, piece: bytes, n: int, a: Text, top
 def _same_words(scope: Scope, offset: str, b: Text, a: Text, top: int, end: str) -> None:
     """Compare words in a loop; of the last one only what belongs to *b*."""
     code = scope.code
-    head, body, following, done = (code.name(stem) for stem in ("words", "word", "next", "same"))
+    head, body, done = (code.name(stem) for stem in ("words", "word", "same"))
     index = code.slot(code.name("n"), "i64")
     code.do(f"store i64 0, ptr {index}")
     code.do(f"br label %{head}")

@@ -240,7 +240,8 @@ def without_ir(value: Value) -> Value:
         case Int() | Bool() | Verdict():
             return replace(value, ir="")
         case Text():
-            return replace(value, offset="", index="", length=Int(value.length.range))
+            length = Int(value.length.range, "" if value.constant is None else str(len(value.constant)))
+            return replace(value, offset="", index="", length=length)
         case Maybe():
             inner = without_ir(value.value)
             return Maybe(inner) if isinstance(inner, Plain) else value

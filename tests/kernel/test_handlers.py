@@ -1,0 +1,153 @@
+"""Compiled handlers in the kernel: the verifier accepts them, and they say what Python says."""
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from compiler.making import make
+from compiler.native import EVENT, by_python, event_bytes, python_event
+from compiler.samples import BODIES, EVENTS, NUMERIC, TEXTS, TEXTUAL, numeric, numeric_events, textual, textual_events
+from fanotify_fastpath._bpf.libbpf import Map, MapType, Object
+from fanotify_fastpath._compiler.model import CounterKind
+from fanotify_fastpath.builtin import AllowDenyList, IgnorePrefix, MonitorSubtree
+from fanotify_fastpath.compiling import CompiledHandler, compile_handler, pack_attributes, read_frame
+from fanotify_fastpath.handlers import Handler
+from fanotify_fastpath.mask import Mask
+
+Events = list[dict[str, Any]]
+NAMES: Events = [*({"name": name} for name in TEXTS), {}]
+
+
+class Loaded:
+    """A handler in the kernel."""
+
+    def __init__(self, compiled: CompiledHandler, program_file: Object) -> None:
+        self.compiled = compiled
+        self.program = program_file.program("handle_run")
+        self.program_file = program_file
+
+    def run(self, event: bytes) -> int:
+        """What it says of an event."""
+        with self.program_file.map("handled").open() as handled:
+            n_cpus = len(handled.lookup_per_cpu(bytes(4)))
+            cpu = min(os.sched_getaffinity(0))
+            handled.update(bytes(4), event * n_cpus)
+            self.program.run(cpu=cpu)
+            (verdict,) = struct.unpack_from("=i", handled.lookup_per_cpu(bytes(4))[cpu], EVENT.fields["verdict"].offset)
+            return int(verdict)
+
+    def state(self, name: str) -> Map:
+        """One of its tables."""
+        return self.program_file.map(f"state_{list(self.compiled.state).index(name)}").open()
+
+
+@contextlib.contextmanager
+def loaded(kind: type[Handler], attributes: dict[str, Any]) -> Iterator[Loaded]:
+    compiled, instance = compile_handler(kind, read_frame()), kind()
+    vars(instance).update(attributes)
+    with Object.open_bytes(compiled.data, "handler") as program_file:
+        for program in program_file.programs():
+            program.set_wanted(program.name == "handle_run")
+        for n in range(8):
+            shape(program_file, n, compiled)
+        constants = pack_attributes(compiled, instance, lambda roots: getattr(roots, "slot", None))
+        program_file.map(".attributes").set_initial(constants)
+        program_file.load()
+        print(kind.name, program_file.program("handle_run").info().n_verified_insns, "instructions verified")
+        yield Loaded(compiled, program_file)
+
+
+def shape(program_file: Object, n: int, compiled: CompiledHandler) -> None:
+    found, kinds = program_file.map(f"state_{n}"), list(compiled.state.values())
+    if n >= len(kinds):
+        found.set_wanted(False)
+        return
+    kind = kinds[n]
+    if isinstance(kind, CounterKind):
+        found.reshape(MapType.ARRAY, 4, 8, 1)
+    else:
+        found.reshape(MapType.LRU_HASH if kind.evicts else MapType.HASH, kind.key_size, 8, kind.max_entries)
+
+
+def check(kind: type[Handler], events: Events, inside: dict[int, bool] | None = None, **attributes: Any) -> set[int]:
+    interpreted = kind()
+    for name, value in attributes.items():
+        setattr(interpreted, name, value)
+    said = set()
+    with loaded(kind, attributes) as handler:
+        for fields in events:
+            found = handler.run(event_bytes(inside, **fields))
+            assert found == by_python(interpreted, python_event(inside, **fields)), fields
+            said.add(found)
+    return said
+
+
+@pytest.mark.parametrize("prefixes", [(b"a",), (b"12345678",), (*tuple(bytes([n]) * 60 for n in range(1, 60)), b"ab")])
+def test_ignore_prefix(prefixes: tuple[bytes, ...]) -> None:
+    assert check(IgnorePrefix, NAMES, prefixes=prefixes) == {0, 1}
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_allow_deny_list_with_all_its_lists_full(allow: bool) -> None:
+    lists = {
+        "names": (*tuple(b"core%d" % n * 10 for n in range(9)), b"abc"),
+        "suffixes": tuple(b".tm%d" % n for n in range(16)),
+        "globs": (b"*.[st]mp", *(b"*.[ch]%d*" % n * 7 for n in range(9))),
+        "uids": frozenset(range(1000, 1032)),
+        "executables": (*tuple(b"/usr/bin/" + b"%d" % n * 240 for n in range(5)), b"/bin/sh"),
+    }
+    who: Events = [{}, {"uid": 1001, "exe": b"/bin/sh"}, {"uid": 34, "exe": b"/bin/shx"}]
+    events = [{**one, **each, "mask": mask} for one in NAMES for each in who for mask in (1, int(Mask.OPEN_PERM))]
+    assert len(check(AllowDenyList, events, allow=allow, needs_name=True, **lists)) > 1
+
+
+@pytest.mark.parametrize("slot", [3, 200, None])
+def test_monitor_subtree(slot: int | None) -> None:
+    for inside in (None, {3: True}, {200: True}):
+        for block in (False, True):
+            check(MonitorSubtree, [{"mask": 1}], inside, roots=SimpleNamespace(slot=slot), block=block)
+
+
+@pytest.mark.parametrize("text", NUMERIC.values(), ids=NUMERIC)
+def test_numbers(text: str) -> None:
+    check(numeric(text), numeric_events())
+
+
+@pytest.mark.parametrize("text", TEXTUAL.values(), ids=TEXTUAL)
+def test_bytes(text: str) -> None:
+    check(textual(text), textual_events())
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_statements(body: str) -> None:
+    check(make(body), EVENTS[::3])
+
+
+def test_state_is_kept_from_event_to_event() -> None:
+    kind = make(
+        """
+        self.hits.add(2)
+        if event.uid is None or event.name is None:
+            return SEND_TO_USERSPACE
+        if self.by_uid.add(event.uid, 1) is None or not self.names.put((event.name), event.uid):
+            return deny()
+        return SKIP_EVENT if self.by_uid.get(event.uid, 0) > 2 else SEND_TO_USERSPACE
+        """,
+        members="""
+            hits = Counter()
+            by_uid = StateMap(max_entries=2)
+            names = StateMap(max_entries=10, key_bytes=255, evict=True)
+        """,
+    )
+    with loaded(kind, {}) as handler:
+        said = [handler.run(event_bytes(None, name=b"n%d" % uid, uid=uid)) for uid in (5, 5, 5, 6, 7, 6)]
+        assert said == [1, 1, 0, 1, -1, 1]
+        with handler.state("hits") as hits, handler.state("by_uid") as by_uid, handler.state("names") as names:
+            assert hits.lookup(bytes(4)) == struct.pack("=Q", 12)
+            assert by_uid.lookup(struct.pack("=Q", 6)) == struct.pack("=Q", 2)
+            assert names.lookup(struct.pack("=Q256s", 2, b"n6")) == struct.pack("=Q", 6)
