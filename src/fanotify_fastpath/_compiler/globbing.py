@@ -10,6 +10,8 @@ from fanotify_fastpath._compiler.scope import Scope
 from fanotify_fastpath._compiler.values import Base, Bool, Text
 
 _STEP = WORD_BYTES * TABLE_WORDS
+#: bytes between two looks whether it is over; each look is a fork in the way that the verifier goes
+_ROUND = 16
 
 
 def matches(scope: Scope, node: ast.Call, text: Text, pattern: Text) -> Bool:
@@ -19,16 +21,20 @@ def matches(scope: Scope, node: ast.Call, text: Text, pattern: Text) -> Bool:
     chosen = code.opaque(index)
     code.fail_if(code.op(f"icmp uge i64 {chosen}, {n_items}"))
     table = code.op(f"add i64 {code.op(f'mul i64 {chosen}, {_STEP}')}, {begin}")
-    stars = memory.load(scope, Base.ATTRIBUTES, table)
+    # did the verifier know a bit of the state, then no two of its ways would meet
+    stars = memory.unknown(scope, memory.load(scope, Base.ATTRIBUTES, table))
     accept = memory.load(scope, Base.ATTRIBUTES, code.op(f"add i64 {table}, {WORD_BYTES}"))
     bytes_at = code.op(f"add i64 {table}, {2 * WORD_BYTES}")
     state, place = code.slot(code.name("state"), "i64"), code.slot(code.name("n"), "i64")
-    head, body, end = (code.name(stem) for stem in ("glob", "byte", "end"))
-    code.do(f"store i64 1, ptr {state}")
+    head, look, body, end = (code.name(stem) for stem in ("glob", "look", "byte", "end"))
+    code.do(f"store i64 {memory.unknown(scope, '1')}, ptr {state}")
     code.do(f"store i64 0, ptr {place}")
     code.do(f"br label %{head}")
     code.label(head)
     n = code.opaque(code.op(f"load i64, ptr {place}"))
+    is_inner = code.op(f"icmp ne i64 {code.op(f'and i64 {n}, {_ROUND - 1}')}, 0")
+    code.do(f"br i1 {is_inner}, label %{body}, label %{look}")
+    code.label(look)
     more = code.op(f"icmp ult i64 {n}, {memory.forgotten(scope, text)}")
     within = code.op(f"icmp ult i64 {n}, {text.max_bytes}")
     alive = code.op(f"icmp ne i64 {code.op(f'load i64, ptr {state}')}, 0")
@@ -39,21 +45,24 @@ def matches(scope: Scope, node: ast.Call, text: Text, pattern: Text) -> Bool:
     code.do(f"store i64 {code.op(f'add i64 {n}, 1')}, ptr {place}")
     code.do(f"br label %{head}")
     code.label(end)
-    last = code.op(f"and i64 {code.op(f'load i64, ptr {state}')}, {accept}")
+    last = code.op(f"and i64 {code.op(f'load i64, ptr {state}')}, {memory.unknown(scope, accept)}")
     return Bool(None, code.op(f"icmp ne i64 {last}, 0"))
 
 
 def _step(scope: Scope, text: Text, n: str, bytes_at: str, stars: str, state: str) -> None:
-    """Move all places by one byte."""
+    """Move all places by one byte; behind the last one, without a branch, leave them."""
     code = scope.code
     at = code.opaque(code.op(f"add i64 {text.offset}, {n}"))
-    code.fail_if(code.op(f"icmp ugt i64 {at}, {text.top + text.max_bytes}"))
+    code.fail_if(code.op(f"icmp ugt i64 {at}, {text.top + text.max_bytes + _ROUND}"))
     byte = memory.load(scope, text.base, at, 1)
     row = memory.load(scope, Base.ATTRIBUTES, code.op(f"add i64 {bytes_at}, {code.op(f'shl i64 {byte}, 3')}"))
     before = code.op(f"load i64, ptr {state}")
     moved = code.op(f"shl i64 {code.op(f'and i64 {before}, {row}')}, 1")
     stayed = code.op(f"and i64 {before}, {stars}")
-    code.do(f"store i64 {code.op(f'or i64 {moved}, {stayed}')}, ptr {state}")
+    after = code.op(f"or i64 {moved}, {stayed}")
+    is_byte = code.op(f"ashr i64 {code.op(f'sub i64 {n}, {memory.forgotten(scope, text)}')}, 63")
+    changed = code.op(f"and i64 {code.op(f'xor i64 {before}, {after}')}, {code.opaque(is_byte)}")
+    code.do(f"store i64 {code.op(f'xor i64 {before}, {changed}')}, ptr {state}")
 
 
 def _tables(scope: Scope, node: ast.Call, pattern: Text) -> tuple[int, str, int]:

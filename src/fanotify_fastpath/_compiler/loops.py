@@ -159,7 +159,11 @@ def _iterated(scope: Scope, node: ast.expr) -> Turns | Items:
         case Items():
             return found
         case Sequence(count=count):
-            return Turns(count.range.hi, lambda: memory.unknown(scope, count.ir) if found.base is Base.EVENT else count.ir, lambda n: memory.item(scope, found, n.ir))
+            return Turns(
+                count.range.hi,
+                lambda: memory.unknown(scope, count.ir) if found.base is Base.EVENT else count.ir,
+                lambda n: memory.item(scope, found, n.ir),
+            )
         case Text():
             text = scope.placed(found)
             length = None if text.constant is not None else lambda: memory.forgotten(scope, text)

@@ -49,7 +49,8 @@ def forgotten(scope: Scope, text: Text) -> str:
     What it learns by comparing the length it keeps on each way that follows, and then goes each of these ways to the
     end instead of finding that they meet again. What is read from the event it does not know.
     """
-    if text.length.range.known is not None:
+    # of constants it is to know everything: then loops over them have as many turns as they take
+    if text.length.range.known is not None or text.base is Base.ATTRIBUTES:
         return text.length.ir
     if text.length_home < 0:
         return unknown(scope, text.length.ir)
