@@ -20,10 +20,14 @@ from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
 from fanotify_fastpath.state import Counter, StateMap
-from fanotify_fastpath.verdict import DENY_ERRNOS, SEND_TO_USERSPACE, SKIP_EVENT, deny
+from fanotify_fastpath.verdict import DENY_ERRNOS, Verdict, VerdictKind, deny
 from fanotify_fastpath.widths import WIDTHS, Bytes, Items, Width
 
 _EVENT = LAYOUTS.structs["fp_handler_event"]
+_NUMBERS = {
+    VerdictKind.SEND_TO_USERSPACE: FpVerdict.SEND_TO_USERSPACE,
+    VerdictKind.SKIP_EVENT: FpVerdict.SKIP_EVENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def read_frame() -> bytes:
 def describe_handler(handler: type[Handler]) -> model.Vocabulary:
     """What the compiler must know of a handler and of this package."""
     return model.Vocabulary(
-        verdicts=((SEND_TO_USERSPACE, FpVerdict.SEND_TO_USERSPACE), (SKIP_EVENT, FpVerdict.SKIP_EVENT)),
+        number_of=verdict_number,
         deny=deny,
         deny_errnos=DENY_ERRNOS,
         default_errno=deny().errno,
@@ -93,6 +97,13 @@ def describe_handler(handler: type[Handler]) -> model.Vocabulary:
         attributes={**_arguments(handler), **_annotated(handler)},
         state=_state(handler),
     )
+
+
+def verdict_number(thing: object) -> int | None:
+    """A verdict as the programs return it: ``enum fp_verdict``, or a negative error number; None if it is none."""
+    if not isinstance(thing, Verdict):
+        return None
+    return -thing.errno if thing.kind is VerdictKind.DENY else int(_NUMBERS[thing.kind])
 
 
 def _event_layout() -> model.EventLayout:

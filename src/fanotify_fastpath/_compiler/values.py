@@ -191,6 +191,8 @@ def describe(value: Value) -> str:
             return "the event"
         case State():
             return "state"
+        case Known(str()):
+            return "a str"
         case Known(thing):
             return f"{getattr(thing, '__name__', repr(thing))}"
         case _:
