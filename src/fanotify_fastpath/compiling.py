@@ -16,6 +16,7 @@ from fanotify_fastpath._compiler.linking import link
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath._compiler.ranges import I64, Range, width
 from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, Kind, Roots
+from fanotify_fastpath.errors import CompileError
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
@@ -61,6 +62,8 @@ def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:
     """
     vocabulary = describe_handler(handler)
     compiled = compile_function(handler, EVENT_LAYOUT, vocabulary, FpVerdict.FAILED)
+    if isinstance(compiled, CompileError):
+        raise compiled
     state = {name: vocabulary.state[name] for name in compiled.state}
     return CompiledHandler(handler, link(compiled.ir, frame), compiled.needs, compiled, state)
 

@@ -12,6 +12,7 @@ from fanotify_fastpath._compiler.linking import binding
 from fanotify_fastpath._compiler.model import Compiled, CounterKind
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath.compiling import EVENT_LAYOUT, describe_handler
+from fanotify_fastpath.errors import CompileError
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.verdict import Verdict, VerdictKind
 
@@ -80,7 +81,10 @@ class Native:
 
     def __init__(self, handler: type[Handler]) -> None:
         vocabulary = describe_handler(handler)
-        self.compiled: Compiled = compile_function(handler, EVENT_LAYOUT, vocabulary, FpVerdict.FAILED)
+        compiled = compile_function(handler, EVENT_LAYOUT, vocabulary, FpVerdict.FAILED)
+        if isinstance(compiled, CompileError):
+            raise compiled
+        self.compiled: Compiled = compiled
         self.kinds = [vocabulary.state[name] for name in self.compiled.state]
         self.tables: list[dict[bytes, Any]] = [
             {bytes(4): ctypes.c_uint64(0)} if isinstance(kind, CounterKind) else {} for kind in self.kinds

@@ -1,5 +1,7 @@
 """What is compiled says what CPython says, on every event tried."""
 
+from typing import Any
+
 import pytest
 
 from .making import make
@@ -102,7 +104,15 @@ def test_attributes_of_every_kind() -> None:
             numbers: Annotated[frozenset[u64], Items(200)]
         """,
     )
-    plain = {"is_on": True, "small": 3, "limit": -2, "text": b"", "texts": (), "sequence": (), "numbers": frozenset()}
+    plain: dict[str, Any] = {
+        "is_on": True,
+        "small": 3,
+        "limit": -2,
+        "text": b"",
+        "texts": (),
+        "sequence": (),
+        "numbers": frozenset(),
+    }
     filled = {**plain, "text": b"abc", "texts": (b"a", b"x.tmp"), "sequence": (-1, 2, -3, 12), "choice": "second"}
     sets = {**plain, "numbers": frozenset({5, 1 << 63, *range(1000, 60_000, 300)}), "is_on": False}
     events = [{"name": name, "inode": inode} for name in TEXTS for inode in (0, 1, 2, 5, 7, 12, 1300, 1301, 1 << 63, M)]

@@ -94,7 +94,7 @@ def test_ignore_prefix(prefixes: tuple[bytes, ...]) -> None:
 
 @pytest.mark.parametrize("allow", [False, True])
 def test_allow_deny_list_with_all_its_lists_full(allow: bool) -> None:
-    lists = {
+    lists: dict[str, Any] = {
         "names": (*tuple(b"core%d" % n * 10 for n in range(9)), b"abc"),
         "suffixes": tuple(b".tm%d" % n for n in range(16)),
         "globs": (b"*.[st]mp", *(b"*.[ch]%d*" % n * 7 for n in range(9))),

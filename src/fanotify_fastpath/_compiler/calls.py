@@ -105,7 +105,7 @@ def _arguments(node: ast.Call, *numbers: int) -> list[ast.expr]:
         raise Refusal(node, f"{text}() is compiled with plain arguments only")
     if len(node.args) not in numbers:
         said = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
-        raise Refusal(node, f"{text}() is compiled with {said} arguments, not {len(node.args)}")
+        raise Refusal(node, f"{text}() is compiled with {said} argument(s), not {len(node.args)}")
     return node.args
 
 

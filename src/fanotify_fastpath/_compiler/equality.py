@@ -14,6 +14,7 @@ from fanotify_fastpath._compiler.values import (
     Lookup,
     Maybe,
     Nothing,
+    Plain,
     Text,
     Value,
     Verdict,
@@ -82,7 +83,7 @@ def _equal_plain(scope: Scope, node: ast.expr, a: Value, b: Value) -> Bool:
             return _is_word(scope, node, a if isinstance(a, Lookup) else b, b if isinstance(a, Lookup) else a)
         case (Items(), Items()):
             return _equal_items(scope, node, a, b)
-    if type(a) is not type(b) and not isinstance(a, Known | Lookup) and not isinstance(b, Known | Lookup):
+    if all(isinstance(each, Plain | Nothing | Items) for each in (a, b)):
         return texts.known(False)
     raise Refusal(node, f"{describe(a)} and {describe(b)} cannot be compared")
 

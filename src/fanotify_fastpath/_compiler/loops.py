@@ -118,7 +118,7 @@ def _learn(scope: Scope, node: ast.For, turns: Turns) -> tuple[Facts, Facts | No
         rest = _dry_turn(scope, node, turns, Range(turn, turns.most - 1), anywhere, Meeting(""))
         if rest is not _REFUSED and (rest is None or join_facts(anywhere, rest) == anywhere):
             _dry_turn(scope, node, turns, Range(turn, turns.most - 1), anywhere, left)
-            after = anywhere if rest is not None or turns.count is not None else after
+            after = rest if turns.count is None else anywhere
             break
         facts = _dry_turn(scope, node, turns, Range(turn, turn), facts, left, is_exact=True)
         if facts is not None and (turns.count is not None or turn == turns.most - 1):

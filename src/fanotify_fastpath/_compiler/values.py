@@ -189,6 +189,8 @@ def describe(value: Value) -> str:
             return {SetKind: "a set", RootsKind: "a root set", WordKind: "a word"}[type(kind)]
         case Event():
             return "the event"
+        case Myself():
+            return "the handler"
         case State():
             return "state"
         case Known(str()):
