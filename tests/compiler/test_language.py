@@ -165,3 +165,20 @@ def test_what_is_read_of_an_item_may_be_kept() -> None:
         members="texts: Annotated[tuple[bytes, ...], Items(5), Bytes(10)]",
     )
     assert set(check(handler, *({"name": name} for name in TEXTS), {}, texts=(b"a", b"ab", b"12345678"))) == {-1, 0, 1}
+
+
+def test_items_longer_than_the_name() -> None:
+    handler = make(
+        """
+        for each in self.texts:
+            if event.exe is not None and (event.exe.endswith(each) or event.exe.startswith(each) or each == event.exe):
+                return SKIP_EVENT
+            if event.comm is not None and (event.comm.endswith(each) or each in event.comm):
+                return deny()
+        return SEND_TO_USERSPACE
+        """,
+        members="texts: Annotated[tuple[bytes, ...], Items(3), Bytes(255)]",
+    )
+    events = [{"exe": b"a" * n, "comm": comm} for n in (0, 5, 250, 255) for comm in (b"", b"b", b"abc")]
+    assert set(check(handler, *events, texts=(b"a" * 251, b"ab" * 100, b"b" * 3))) == {0, 1}
+    assert set(check(handler, *events, texts=(b"b",))) == {-1, 1}
