@@ -34,7 +34,44 @@ STATE(5);
 STATE(6);
 STATE(7);
 
+/* of the compiler: the constants, and how many bytes they have */
+extern const __u8 attributes[];
+extern const __u64 attributes_size;
 extern int handle(struct fp_handler_event *event);
+
+/* the tables of a glob, as the compiler packs them */
+struct glob {
+	/* places of the pattern, one bit each: where any byte leaves the state as it is, and the end */
+	__u64 stars;
+	__u64 accept;
+	/* places from which a byte leads on */
+	__u64 table[256];
+};
+
+/*
+ * Whether bytes of the event fit a glob. A function that others could call too is verified by itself, once: inside of a
+ * handler the verifier would go on to the end of the handler from each byte at which this may be over.
+ */
+__noinline int fits_glob(const struct fp_handler_event *event, __u32 offset, __u32 length, __u32 at)
+{
+	const struct glob *glob;
+	__u64 state = 1;
+	__u32 n;
+
+	if (!event || at > attributes_size - sizeof(*glob))
+		return 0;
+	glob = (const struct glob *)(attributes + at);
+	for (n = 0; n <= FP_NAME_BYTES && n < length && state; n++) {
+		__u64 place = (__u64)offset + n;
+
+		/* the number that is compared is to be the one that is added */
+		asm("" : "+r"(place));
+		if (place >= sizeof(*event))
+			return 0;
+		state = (state & glob->table[((const __u8 *)event)[place]]) << 1 | (state & glob->stars);
+	}
+	return (state & glob->accept) != 0;
+}
 
 static __always_inline int decide(void)
 {

@@ -8,6 +8,7 @@ from typing import Any
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpField, FpVerdict
 from fanotify_fastpath._compiler.function import compile_function
+from fanotify_fastpath._compiler.globs import TABLE_WORDS, Glob
 from fanotify_fastpath._compiler.linking import binding
 from fanotify_fastpath._compiler.model import Compiled, CounterKind
 from fanotify_fastpath._compiler.packing import pack
@@ -94,6 +95,9 @@ class Native:
         for number, callback in enumerate(self._callbacks, 1):
             address = ctypes.cast(callback, ctypes.c_void_p).value
             ir = ir.replace(f"inttoptr (i64 {number} to ptr)", f"inttoptr (i64 {address} to ptr)")
+        pointer = ctypes.c_void_p
+        self._fits = ctypes.CFUNCTYPE(ctypes.c_int32, pointer, *[ctypes.c_uint32] * 3)(self._fits_glob)
+        binding().add_symbol("fits_glob", ctypes.cast(self._fits, pointer).value)
         self._engine = _engine(ir)
         self._maps = [self._engine.get_global_value_address(f"state_{n}") for n in range(len(self.kinds))]
         function = self._engine.get_function_address("handle")
@@ -104,6 +108,12 @@ class Native:
         packed = pack(self.compiled, instance, lambda roots: roots.slot)
         ctypes.memmove(self._engine.get_global_value_address("attributes"), packed, len(packed))
         return int(self._handle(ctypes.create_string_buffer(event, len(event))))
+
+    def _fits_glob(self, event: int, offset: int, length: int, at: int) -> int:
+        """What the frame does."""
+        tables = self._engine.get_global_value_address("attributes") + at
+        stars, accept, *table = struct.unpack(f"={TABLE_WORDS}Q", ctypes.string_at(tables, 8 * TABLE_WORDS))
+        return int(Glob(stars, accept, tuple(table)).matches(ctypes.string_at(event + offset, length)))
 
     def table(self, address: int) -> tuple[dict[bytes, Any], Any]:
         """The entries of a map, and what it is."""

@@ -61,6 +61,8 @@ def _made(scope: Scope, failed: int) -> Compiled:
     parts = [
         _DECLARATIONS,
         f'@attributes = weak constant [{size} x i8] zeroinitializer, section ".rodata.attributes", align 8\n',
+        f"@attributes_size = constant i64 {size}\n",
+        *sorted(scope.functions),
         f'@manifest = constant [{len(text)} x i8] c"{quoted}", section ".rodata.manifest", align 8\n',
         '@llvm.used = appending global [2 x ptr] [ptr @attributes, ptr @manifest], section "llvm.metadata"\n',
         *(f"@state_{n} = external global i8\n" for n in range(len(scope.state))),

@@ -104,6 +104,7 @@ class Scope:
     :ivar facts: what is known here; None where nothing leads to
     :ivar needs: bits of fields of the event that were asked for
     :ivar state: names of the state that was asked for
+    :ivar functions: declarations of what is called of the frame
     """
 
     def __init__(self, handler: type, layout: EventLayout, vocabulary: Vocabulary) -> None:
@@ -115,6 +116,7 @@ class Scope:
         self.facts: Facts | None = {}
         self.needs = 0
         self.state: list[str] = []
+        self.functions: set[str] = set()
         self.frames: list[Frame] = []
         self._n_walked = 0
 
