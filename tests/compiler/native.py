@@ -95,9 +95,10 @@ class Native:
         for number, callback in enumerate(self._callbacks, 1):
             address = ctypes.cast(callback, ctypes.c_void_p).value
             ir = ir.replace(f"inttoptr (i64 {number} to ptr)", f"inttoptr (i64 {address} to ptr)")
-        pointer = ctypes.c_void_p
-        self._fits = ctypes.CFUNCTYPE(ctypes.c_int32, pointer, *[ctypes.c_uint32] * 3)(self._fits_glob)
-        binding().add_symbol("fits_glob", ctypes.cast(self._fits, pointer).value)
+        self._of_frame = [
+            _symbol("fits_glob", self._fits_glob, 3),
+            _symbol("contains", self._contains, 4),
+        ]
         self._engine = _engine(ir)
         self._maps = [self._engine.get_global_value_address(f"state_{n}") for n in range(len(self.kinds))]
         function = self._engine.get_function_address("handle")
@@ -115,10 +116,21 @@ class Native:
         stars, accept, *table = struct.unpack(f"={TABLE_WORDS}Q", ctypes.string_at(tables, 8 * TABLE_WORDS))
         return int(Glob(stars, accept, tuple(table)).matches(ctypes.string_at(event + offset, length)))
 
+    def _contains(self, event: int, offset: int, length: int, at: int, wanted: int) -> int:
+        constants = self._engine.get_global_value_address("attributes")
+        return int(ctypes.string_at(constants + at, wanted) in ctypes.string_at(event + offset, length))
+
     def table(self, address: int) -> tuple[dict[bytes, Any], Any]:
         """The entries of a map, and what it is."""
         n = self._maps.index(address)
         return self.tables[n], self.kinds[n]
+
+
+def _symbol(name: str, function: Any, n_numbers: int) -> Any:
+    """A function of the frame, for compiled code to call."""
+    made = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *[ctypes.c_uint32] * n_numbers)(function)
+    binding().add_symbol(name, ctypes.cast(made, ctypes.c_void_p).value)
+    return made
 
 
 def _engine(ir: str) -> Any:

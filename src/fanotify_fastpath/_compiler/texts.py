@@ -1,7 +1,9 @@
 """Comparing bytes, a word at a time."""
 
+import ast
 from collections.abc import Callable
 
+from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.memory import at_most, forgotten, load, load_within
 from fanotify_fastpath._compiler.model import WORD_BYTES, round_up
 from fanotify_fastpath._compiler.scope import Scope
@@ -9,6 +11,8 @@ from fanotify_fastpath._compiler.values import Base, Bool, Text
 
 #: known bytes of at most so many are compared with numbers in the program
 _MAX_IMMEDIATE = 64
+#: of the frame: the event; where the text is in it, and its length; what is looked for among the constants, likewise
+_CONTAINS = "declare i32 @contains(ptr, i32, i32, i32, i32)\n"
 
 
 def equal(scope: Scope, a: Text, b: Text) -> Bool:
@@ -42,29 +46,17 @@ def ends_with(scope: Scope, a: Text, b: Text) -> Bool:
     return _all(scope, lambda: _not_longer(scope, b, a), a, b, offset)
 
 
-def contains(scope: Scope, a: Text, b: Text) -> Bool:
-    """``b in a``, tried at each place."""
+def contains(scope: Scope, node: ast.expr, a: Text, b: Text) -> Bool:
+    """``b in a``; the frame has the function that tells."""
     if a.constant is not None and b.constant is not None:
         return known(b.constant in a.constant)
-    a, code = scope.placed(a), scope.code
-    found, at, head, body, end = (code.name(stem) for stem in ("found", "at", "head", "try", "end"))
-    result, index = code.slot(found, "i1"), code.slot(at, "i64")
-    code.do(f"store i1 false, ptr {result}")
-    code.do(f"store i64 0, ptr {index}")
-    code.do(f"br label %{head}")
-    code.label(head)
-    place = code.opaque(code.op(f"load i64, ptr {index}"))
-    last = code.op(f"add i64 {place}, {forgotten(scope, b)}")
-    beyond = code.op(f"icmp ugt i64 {last}, {forgotten(scope, a)}")
-    over = code.op(f"icmp ugt i64 {place}, {a.max_bytes}")
-    code.do(f"br i1 {code.op(f'or i1 {beyond}, {over}')}, label %{end}, label %{body}")
-    code.label(body)
-    same = _all(scope, lambda: "true", a, b, code.op(f"add i64 {a.offset}, {place}"))
-    code.do(f"store i1 {same.ir}, ptr {result}")
-    code.do(f"store i64 {code.op(f'add i64 {place}, 1')}, ptr {index}")
-    code.do(f"br i1 {same.ir}, label %{end}, label %{head}")
-    code.label(end)
-    return Bool(None, code.op(f"load i1, ptr {result}"))
+    b, code = scope.placed(b), scope.code
+    if a.base is not Base.EVENT or a.constant is not None or b.base is not Base.ATTRIBUTES:
+        raise Refusal(node, "`in` is compiled for constants and attributes of the handler in bytes of the event")
+    numbers = (a.offset, a.length.ir, b.offset, b.length.ir)
+    words = ", ".join(f"i32 {code.op(f'trunc i64 {each} to i32')}" for each in numbers)
+    scope.functions.add(_CONTAINS)
+    return Bool(None, code.op(f"icmp ne i32 {code.op(f'call i32 @contains(ptr %event, {words})')}, 0"))
 
 
 def known(truth: bool) -> Bool:
