@@ -17,17 +17,21 @@ from fanotify_fastpath._compiler.linking import link
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath._compiler.ranges import I64, Range, width
 from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, Kind, Roots
-from fanotify_fastpath.errors import FastpathError, UnsupportedFeature
+from fanotify_fastpath.errors import CompileError, FastpathError, UnsupportedFeature
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
 from fanotify_fastpath.state import Counter, StateMap
-from fanotify_fastpath.verdict import DENY_ERRNOS, SEND_TO_USERSPACE, SKIP_EVENT, deny
+from fanotify_fastpath.verdict import DENY_ERRNOS, Verdict, VerdictKind, deny
 from fanotify_fastpath.widths import WIDTHS, Bytes, Items, Width
 
 _EVENT = LAYOUTS.structs["fp_handler_event"]
 #: what was compiled in this process
 _codes: "WeakKeyDictionary[type[Handler], CompiledHandler | FastpathError]" = WeakKeyDictionary()
+_NUMBERS = {
+    VerdictKind.SEND_TO_USERSPACE: FpVerdict.SEND_TO_USERSPACE,
+    VerdictKind.SKIP_EVENT: FpVerdict.SKIP_EVENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:
     """
     vocabulary = describe_handler(handler)
     compiled = compile_function(handler, EVENT_LAYOUT, vocabulary, FpVerdict.FAILED)
+    if isinstance(compiled, CompileError):
+        raise compiled
     state = {name: vocabulary.state[name] for name in compiled.state}
     return CompiledHandler(handler, link(compiled.ir, frame), compiled.needs, compiled, state)
 
@@ -125,7 +131,7 @@ def read_frame() -> bytes:
 def describe_handler(handler: type[Handler]) -> model.Vocabulary:
     """What the compiler must know of a handler and of this package."""
     return model.Vocabulary(
-        verdicts=((SEND_TO_USERSPACE, FpVerdict.SEND_TO_USERSPACE), (SKIP_EVENT, FpVerdict.SKIP_EVENT)),
+        number_of=verdict_number,
         deny=deny,
         deny_errnos=DENY_ERRNOS,
         default_errno=deny().errno,
@@ -133,6 +139,13 @@ def describe_handler(handler: type[Handler]) -> model.Vocabulary:
         attributes={**_arguments(handler), **_annotated(handler)},
         state=_state(handler),
     )
+
+
+def verdict_number(thing: object) -> int | None:
+    """A verdict as the programs return it: ``enum fp_verdict``, or a negative error number; None if it is none."""
+    if not isinstance(thing, Verdict):
+        return None
+    return -thing.errno if thing.kind is VerdictKind.DENY else int(_NUMBERS[thing.kind])
 
 
 def _event_layout() -> model.EventLayout:

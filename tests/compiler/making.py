@@ -32,6 +32,11 @@ def make(body: str, *, members: str = "", globals_: str = "") -> type[Handler]:
     :param members: of the class, before it
     :param globals_: of the module, before the class
     """
+    return from_source(source_of(body, members=members, globals_=globals_))
+
+
+def source_of(body: str, *, members: str = "", globals_: str = "") -> str:
+    """The source that :func:`make` makes."""
     parts = [
         PREAMBLE,
         textwrap.dedent(globals_).strip("\n"),
@@ -41,7 +46,7 @@ def make(body: str, *, members: str = "", globals_: str = "") -> type[Handler]:
         textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8),
         "\n",
     ]
-    return from_source("".join(parts))
+    return "".join(parts)
 
 
 def from_source(source: str) -> type[Handler]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpField, FpVerdict
 from fanotify_fastpath._compiler.function import compile_function
+from fanotify_fastpath._compiler.globs import TABLE_WORDS, Glob
 from fanotify_fastpath._compiler.linking import binding
 from fanotify_fastpath._compiler.model import Compiled, CounterKind
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath.compiling import EVENT_LAYOUT, describe_handler
+from fanotify_fastpath.errors import CompileError
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.verdict import Verdict, VerdictKind
 
@@ -80,7 +82,10 @@ class Native:
 
     def __init__(self, handler: type[Handler]) -> None:
         vocabulary = describe_handler(handler)
-        self.compiled: Compiled = compile_function(handler, EVENT_LAYOUT, vocabulary, FpVerdict.FAILED)
+        compiled = compile_function(handler, EVENT_LAYOUT, vocabulary, FpVerdict.FAILED)
+        if isinstance(compiled, CompileError):
+            raise compiled
+        self.compiled: Compiled = compiled
         self.kinds = [vocabulary.state[name] for name in self.compiled.state]
         self.tables: list[dict[bytes, Any]] = [
             {bytes(4): ctypes.c_uint64(0)} if isinstance(kind, CounterKind) else {} for kind in self.kinds
@@ -90,6 +95,10 @@ class Native:
         for number, callback in enumerate(self._callbacks, 1):
             address = ctypes.cast(callback, ctypes.c_void_p).value
             ir = ir.replace(f"inttoptr (i64 {number} to ptr)", f"inttoptr (i64 {address} to ptr)")
+        self._of_frame = [
+            _symbol("fits_glob", self._fits_glob, 3),
+            _symbol("contains", self._contains, 4),
+        ]
         self._engine = _engine(ir)
         self._maps = [self._engine.get_global_value_address(f"state_{n}") for n in range(len(self.kinds))]
         function = self._engine.get_function_address("handle")
@@ -101,10 +110,27 @@ class Native:
         ctypes.memmove(self._engine.get_global_value_address("attributes"), packed, len(packed))
         return int(self._handle(ctypes.create_string_buffer(event, len(event))))
 
+    def _fits_glob(self, event: int, offset: int, length: int, at: int) -> int:
+        """What the frame does."""
+        tables = self._engine.get_global_value_address("attributes") + at
+        stars, accept, *table = struct.unpack(f"={TABLE_WORDS}Q", ctypes.string_at(tables, 8 * TABLE_WORDS))
+        return int(Glob(stars, accept, tuple(table)).matches(ctypes.string_at(event + offset, length)))
+
+    def _contains(self, event: int, offset: int, length: int, at: int, wanted: int) -> int:
+        constants = self._engine.get_global_value_address("attributes")
+        return int(ctypes.string_at(constants + at, wanted) in ctypes.string_at(event + offset, length))
+
     def table(self, address: int) -> tuple[dict[bytes, Any], Any]:
         """The entries of a map, and what it is."""
         n = self._maps.index(address)
         return self.tables[n], self.kinds[n]
+
+
+def _symbol(name: str, function: Any, n_numbers: int) -> Any:
+    """A function of the frame, for compiled code to call."""
+    made = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *[ctypes.c_uint32] * n_numbers)(function)
+    binding().add_symbol(name, ctypes.cast(made, ctypes.c_void_p).value)
+    return made
 
 
 def _engine(ir: str) -> Any:

@@ -1,5 +1,7 @@
 """What is compiled says what CPython says, on every event tried."""
 
+from typing import Any
+
 import pytest
 
 from .making import make
@@ -102,7 +104,15 @@ def test_attributes_of_every_kind() -> None:
             numbers: Annotated[frozenset[u64], Items(200)]
         """,
     )
-    plain = {"is_on": True, "small": 3, "limit": -2, "text": b"", "texts": (), "sequence": (), "numbers": frozenset()}
+    plain: dict[str, Any] = {
+        "is_on": True,
+        "small": 3,
+        "limit": -2,
+        "text": b"",
+        "texts": (),
+        "sequence": (),
+        "numbers": frozenset(),
+    }
     filled = {**plain, "text": b"abc", "texts": (b"a", b"x.tmp"), "sequence": (-1, 2, -3, 12), "choice": "second"}
     sets = {**plain, "numbers": frozenset({5, 1 << 63, *range(1000, 60_000, 300)}), "is_on": False}
     events = [{"name": name, "inode": inode} for name in TEXTS for inode in (0, 1, 2, 5, 7, 12, 1300, 1301, 1 << 63, M)]
@@ -155,3 +165,20 @@ def test_what_is_read_of_an_item_may_be_kept() -> None:
         members="texts: Annotated[tuple[bytes, ...], Items(5), Bytes(10)]",
     )
     assert set(check(handler, *({"name": name} for name in TEXTS), {}, texts=(b"a", b"ab", b"12345678"))) == {-1, 0, 1}
+
+
+def test_items_longer_than_the_name() -> None:
+    handler = make(
+        """
+        for each in self.texts:
+            if event.exe is not None and (event.exe.endswith(each) or event.exe.startswith(each) or each == event.exe):
+                return SKIP_EVENT
+            if event.comm is not None and (event.comm.endswith(each) or each in event.comm):
+                return deny()
+        return SEND_TO_USERSPACE
+        """,
+        members="texts: Annotated[tuple[bytes, ...], Items(3), Bytes(255)]",
+    )
+    events = [{"exe": b"a" * n, "comm": comm} for n in (0, 5, 250, 255) for comm in (b"", b"b", b"abc")]
+    assert set(check(handler, *events, texts=(b"a" * 251, b"ab" * 100, b"b" * 3))) == {0, 1}
+    assert set(check(handler, *events, texts=(b"b",))) == {-1, 1}

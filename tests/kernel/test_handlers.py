@@ -94,7 +94,7 @@ def test_ignore_prefix(prefixes: tuple[bytes, ...]) -> None:
 
 @pytest.mark.parametrize("allow", [False, True])
 def test_allow_deny_list_with_all_its_lists_full(allow: bool) -> None:
-    lists = {
+    lists: dict[str, Any] = {
         "names": (*tuple(b"core%d" % n * 10 for n in range(9)), b"abc"),
         "suffixes": tuple(b".tm%d" % n for n in range(16)),
         "globs": (b"*.[st]mp", *(b"*.[ch]%d*" % n * 7 for n in range(9))),
@@ -126,6 +126,57 @@ def test_bytes(text: str) -> None:
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_statements(body: str) -> None:
     check(make(body), EVENTS[::3])
+
+
+SEARCHES = {
+    "items in bytes": """
+        for each in self.texts:
+            if event.name is not None and each in event.name:
+                return SKIP_EVENT
+        return SEND_TO_USERSPACE
+    """,
+    "ends and equality": """
+        for each in self.texts:
+            if event.name == each or event.exe is not None and event.exe.endswith(each):
+                return SKIP_EVENT
+        return SEND_TO_USERSPACE
+    """,
+    "members": """
+        if event.name in self.texts or event.exe in self.texts or event.comm in self.texts:
+            return SKIP_EVENT
+        return SEND_TO_USERSPACE
+    """,
+    "constants in bytes": """
+        if event.name is None or event.exe is None:
+            return deny()
+        if b"AA" in event.name or b"BBBBBBBBB" in event.exe or b"C" in event.name or b"BBA" in event.exe[3:]:
+            return SKIP_EVENT
+        return deny() if event.name == event.exe or event.exe.endswith(event.name) else SEND_TO_USERSPACE
+    """,
+    "bytes gone through": """
+        n = 0
+        digest: u32 = 7
+        if event.name is None or event.exe is None:
+            return deny()
+        for byte in event.name:
+            if byte == 65:
+                n += 1
+        for byte in event.exe:
+            digest = u32(digest * 31 + byte)
+        return SKIP_EVENT if n > 3 or digest & 1 else SEND_TO_USERSPACE
+    """,
+}
+
+
+@pytest.mark.parametrize("body", SEARCHES.values(), ids=SEARCHES)
+def test_long_lists_and_long_names(body: str) -> None:
+    kind = make(body, members="texts: Annotated[tuple[bytes, ...], Items(60), Bytes(60)]")
+    texts = [bytes([65 + n % 50]) * n for n in range(1, 60)]
+    ends = [text + end for text in texts[20::9] for end in (b"", b"!")]
+    long = [b"x" * 255, b"\xff" * 200 + b"BBB" * 18 + b"A", b"x" * 90 + texts[30]]
+    names = [b"", b"x", b"A", b"CC", *long, *ends]
+    events: Events = [{}, *({"name": a, "exe": b, "comm": a[:15]} for a in names for b in names)]
+    assert len(check(kind, events, texts=tuple(texts[1:]))) > 1
 
 
 def test_state_is_kept_from_event_to_event() -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from types import FunctionType
 
 from fanotify_fastpath._compiler import globbing, integers, memory, tables, texts
-from fanotify_fastpath._compiler.conditions import truth
+from fanotify_fastpath._compiler.conditions import as_value
 from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.equality import required
 from fanotify_fastpath._compiler.expressions import integer
@@ -104,7 +104,8 @@ def _arguments(node: ast.Call, *numbers: int) -> list[ast.expr]:
     if node.keywords or any(isinstance(each, ast.Starred) for each in node.args):
         raise Refusal(node, f"{text}() is compiled with plain arguments only")
     if len(node.args) not in numbers:
-        raise Refusal(node, f"{text}() is compiled with {' or '.join(map(str, numbers))} arguments")
+        said = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+        raise Refusal(node, f"{text}() is compiled with {said} argument(s), not {len(node.args)}")
     return node.args
 
 
@@ -175,6 +176,8 @@ def _of_state(scope: Scope, node: ast.Call, name: str, method: str) -> Value:
         case ("get", Int()):
             return tables.get_or(scope, node, name, key, number)
         case ("put", Int()):
+            if not number.range.is_unsigned:
+                scope.refuse_range(arguments[-1][0], number)
             return tables.put(scope, node, name, key, number)
         case ("add", Int()) if not is_counter:
             return tables.add(scope, node, name, key, number)
@@ -223,7 +226,7 @@ def _abs(scope: Scope, node: ast.Call) -> Value:
 
 def _bool(scope: Scope, node: ast.Call) -> Value:
     (argument,) = _arguments(node, 1)
-    return truth(scope, argument, plain(scope.value(argument)))
+    return as_value(scope, argument)
 
 
 def _int(scope: Scope, node: ast.Call) -> Value:

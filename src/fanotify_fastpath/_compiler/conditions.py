@@ -4,7 +4,7 @@ import ast
 
 from fanotify_fastpath._compiler import integers, texts
 from fanotify_fastpath._compiler.diagnostics import Refusal
-from fanotify_fastpath._compiler.equality import equal, required
+from fanotify_fastpath._compiler.equality import equal, is_constant, required
 from fanotify_fastpath._compiler.flow import EVENT, Facts, Meeting
 from fanotify_fastpath._compiler.membership import is_member
 from fanotify_fastpath._compiler.model import EventInts, WordKind
@@ -28,17 +28,26 @@ from fanotify_fastpath._compiler.values import (
 _MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 
 
-def condition(scope: Scope, node: ast.expr, yes: Meeting, no: Meeting) -> None:
-    """Go to *yes* if an expression is true, else to *no*."""
+def condition(scope: Scope, node: ast.expr, yes: Meeting, no: Meeting, *, is_value: bool = False) -> None:
+    """
+    Go to *yes* if an expression is true, else to *no*.
+
+    :param is_value: it must be a truth, because Python would give the operand itself
+    """
     match node:
         case ast.BoolOp():
-            _connected(scope, node, yes, no)
+            _connected(scope, node, yes, no, is_value)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             condition(scope, operand, no, yes)
         case ast.Compare():
             _compared(scope, node, yes, no)
         case _:
             value = plain(scope.value(node))
+            if is_value and not isinstance(value, Bool):
+                text = ast.unparse(node)
+                raise Refusal(
+                    node, f"{text} is {describe(value)}, and `and` and `or` would give it: write bool({text})"
+                )
             found = truth(scope, node, value)
             scope.branch(found, yes, no, _if_true(scope, node, value), _if_false(scope, node, value))
 
@@ -55,14 +64,14 @@ def on_compare(scope: Scope, node: ast.Compare) -> Value:
 @expression(ast.BoolOp)
 def on_boolop(scope: Scope, node: ast.BoolOp) -> Value:
     """``and`` and ``or`` as values: only of truths, because of others they give one of the operands."""
-    return as_value(scope, node)
+    return as_value(scope, node, is_value=True)
 
 
-def as_value(scope: Scope, node: ast.expr) -> Bool:
+def as_value(scope: Scope, node: ast.expr, *, is_value: bool = False) -> Bool:
     """The truth of a condition."""
     yes, no, end = (scope.meeting(stem) for stem in ("yes", "no", "end"))
     key = f"#{end.label}"
-    condition(scope, node, yes, no)
+    condition(scope, node, yes, no, is_value=is_value)
     for meeting, found in ((yes, True), (no, False)):
         if scope.land(meeting):
             scope.store(key, texts.known(found))
@@ -121,15 +130,9 @@ def compare(
 
 
 def _is(scope: Scope, node: ast.Compare, a: Value, b: Value) -> Bool:
-    if isinstance(b, Bool) and isinstance(a, Bool):
-        return equal(scope, node, a, b)
-    if isinstance(b, Bool) and isinstance(a, Maybe) and isinstance(a.value, Bool):
-        return equal(scope, node, a, b)
-    if not isinstance(b, Nothing):
+    if not isinstance(b, Bool | Nothing):
         raise Refusal(node, "`is` is compiled for None, True and False: write ==")
-    if isinstance(a, Maybe):
-        return Bool(None, a.is_none)
-    return texts.known(isinstance(a, Nothing))
+    return is_constant(scope, a, b)
 
 
 def _flip(scope: Scope, found: Bool, is_flipped: bool) -> Bool:
@@ -140,17 +143,17 @@ def _flip(scope: Scope, found: Bool, is_flipped: bool) -> Bool:
     return Bool(None, scope.code.op(f"xor i1 {found.ir}, true"))
 
 
-def _connected(scope: Scope, node: ast.BoolOp, yes: Meeting, no: Meeting) -> None:
+def _connected(scope: Scope, node: ast.BoolOp, yes: Meeting, no: Meeting, is_value: bool) -> None:
     *others, last = node.values
     for each in others:
         following = scope.meeting("and" if isinstance(node.op, ast.And) else "or")
         if isinstance(node.op, ast.And):
-            condition(scope, each, following, no)
+            condition(scope, each, following, no, is_value=is_value)
         else:
-            condition(scope, each, yes, following)
+            condition(scope, each, yes, following, is_value=is_value)
         if not scope.land(following):
             return
-    condition(scope, last, yes, no)
+    condition(scope, last, yes, no, is_value=is_value)
 
 
 def _compared(scope: Scope, node: ast.Compare, yes: Meeting, no: Meeting) -> None:

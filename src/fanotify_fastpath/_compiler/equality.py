@@ -14,6 +14,7 @@ from fanotify_fastpath._compiler.values import (
     Lookup,
     Maybe,
     Nothing,
+    Plain,
     Text,
     Value,
     Verdict,
@@ -39,12 +40,26 @@ def equal(scope: Scope, node: ast.expr, a: Value, b: Value) -> Bool:
     return _equal_plain(scope, node, a, b)
 
 
+def is_constant(scope: Scope, a: Value, b: Value) -> Bool:
+    """``a is b`` of None, True or False."""
+    if isinstance(b, Nothing):
+        return Bool(None, a.is_none) if isinstance(a, Maybe) else texts.known(isinstance(a, Nothing))
+    inner = a.value if isinstance(a, Maybe) else a
+    if not isinstance(inner, Bool):
+        return texts.known(False)
+    return equal(scope, ast.Constant(None), a, b)
+
+
 def required(node: ast.expr, value: Value) -> None:
     """Refuse what may be None where a value is needed."""
     if isinstance(value, Maybe | Nothing):
         text = ast.unparse(node)
         may_be = "may be" if isinstance(value, Maybe) else "is"
-        raise Refusal(node, f"{text} {may_be} None: test `{text} is not None` first")
+        is_tested = isinstance(node, ast.Name | ast.Attribute)
+        advice = (
+            f"test `{text} is not None` first" if is_tested else "assign it to a name, and test that for None first"
+        )
+        raise Refusal(node, f"{text} {may_be} None: {advice}")
 
 
 def _equal_plain(scope: Scope, node: ast.expr, a: Value, b: Value) -> Bool:
@@ -68,7 +83,7 @@ def _equal_plain(scope: Scope, node: ast.expr, a: Value, b: Value) -> Bool:
             return _is_word(scope, node, a if isinstance(a, Lookup) else b, b if isinstance(a, Lookup) else a)
         case (Items(), Items()):
             return _equal_items(scope, node, a, b)
-    if type(a) is not type(b) and not isinstance(a, Known | Lookup) and not isinstance(b, Known | Lookup):
+    if all(isinstance(each, Plain | Nothing | Items) for each in (a, b)):
         return texts.known(False)
     raise Refusal(node, f"{describe(a)} and {describe(b)} cannot be compared")
 

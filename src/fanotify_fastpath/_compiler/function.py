@@ -11,29 +11,28 @@ from fanotify_fastpath._compiler.inlining import make_frame, walk
 from fanotify_fastpath._compiler.model import WORD_BYTES, Compiled, EventLayout, Vocabulary
 from fanotify_fastpath._compiler.scope import Scope
 from fanotify_fastpath._compiler.values import Event, Myself, Verdict
-from fanotify_fastpath.errors import InvalidArgument
+from fanotify_fastpath.errors import CompileError, InvalidArgument
 
 _DECLARATIONS = "declare i64 @llvm.umin.i64(i64, i64)\n"
 _HEAD = "define i32 @handle(ptr %event) alwaysinline"
 
 
-def compile_function(handler: type, layout: EventLayout, vocabulary: Vocabulary, failed: int) -> Compiled:
+def compile_function(
+    handler: type, layout: EventLayout, vocabulary: Vocabulary, failed: int
+) -> Compiled | CompileError:
     """
     Compile ``handle`` of a class.
 
     :param failed: what is returned where Python would raise
-    :raises CompileError: something in it cannot be compiled
+    :return: what was made; or why nothing was, for the caller to raise, so that no traceback leads through the compiler
     :raises InvalidArgument: its source is not to be had
     """
     scope = Scope(handler, layout, vocabulary)
     try:
         _walk(scope, handler)
     except Refusal as exc:
-        error = exc.error()
-    else:
-        return _made(scope, failed)
-    # the way through the compiler tells people nothing
-    raise error
+        return exc.error()
+    return _made(scope, failed)
 
 
 def _walk(scope: Scope, handler: type) -> None:
@@ -62,6 +61,8 @@ def _made(scope: Scope, failed: int) -> Compiled:
     parts = [
         _DECLARATIONS,
         f'@attributes = weak constant [{size} x i8] zeroinitializer, section ".rodata.attributes", align 8\n',
+        f"@attributes_size = constant i64 {size}\n",
+        *sorted(scope.functions),
         f'@manifest = constant [{len(text)} x i8] c"{quoted}", section ".rodata.manifest", align 8\n',
         '@llvm.used = appending global [2 x ptr] [ptr @attributes, ptr @manifest], section "llvm.metadata"\n',
         *(f"@state_{n} = external global i8\n" for n in range(len(scope.state))),

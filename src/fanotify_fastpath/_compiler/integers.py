@@ -19,6 +19,8 @@ _RING = {
 }
 _COMPARED = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
 _WORD = 1 << 64
+#: by much more Python itself runs out of memory
+_MAX_SHIFT = 4095
 
 
 def constant(number: int) -> Int:
@@ -46,6 +48,8 @@ def calculate(scope: Scope, node: ast.expr, operator: ast.operator, a: Int, b: I
         return _made(scope, found, f"{name} i64 {a.ir}, {b.ir}")
     match operator:
         case ast.LShift():
+            if b.range.hi > _MAX_SHIFT:
+                raise Refusal(node, f"{ast.unparse(node)} may shift by {b.range.hi} bits: bound the number, & 63")
             return _shift_left(scope, a, b)
         case ast.RShift():
             return _shift_right(scope, a, b)

@@ -27,7 +27,7 @@ def link(ir: str, frame: bytes) -> bytes:
     context = llvm.create_context()
     module = llvm.parse_bitcode(frame, context)
     module.link_in(llvm.parse_assembly(_TARGET + ir, context))
-    # inlined, and no program of its own
+    # inlined, and no program of its own; what is not called of the frame is not needed
     module.get_function("handle").linkage = "internal"
     module.verify()
     machine = llvm.Target.from_triple("bpf").create_target_machine(cpu=_CPU, opt=2)

@@ -1,6 +1,7 @@
 """``for``: walked until nothing new comes, then written once."""
 
 import ast
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Loop, Scope, statement
 from fanotify_fastpath._compiler.statements import assign
 from fanotify_fastpath._compiler.values import Base, Int, Items, Known, Lookup, Sequence, Text, Value
+
+#: of loops in loops, together
+MAX_TURNS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def _each_item(scope: Scope, node: ast.For, items: Items, end: Meeting) -> None:
 
 def _turns(scope: Scope, node: ast.For, turns: Turns, end: Meeting) -> None:
     code = scope.code
+    _check_turns(scope, node, turns.most)
     index = code.slot(code.name("turn"), "i64")
     code.do(f"store i64 0, ptr {index}")
     begin, after, learnt = _learn(scope, node, turns)
@@ -75,7 +80,7 @@ def _turns(scope: Scope, node: ast.For, turns: Turns, end: Meeting) -> None:
     scope.facts = begin
     if turns.most:
         code.label(body.label)
-        _turn(scope, node, turns, Int(Range(0, turns.most - 1), n), Loop(following, end))
+        _turn(scope, node, turns, Int(Range(0, turns.most - 1), n), Loop(following, end, turns.most))
         if scope.land(following):
             code.do(f"store i64 {code.op(f'add i64 {n}, 1')}, ptr {index}")
             code.do(f"br label %{head.label}")
@@ -88,6 +93,13 @@ def _turns(scope: Scope, node: ast.For, turns: Turns, end: Meeting) -> None:
     code.label(done.label)
     if after is None:
         code.do(f"br label %{FAILED}")
+
+
+def _check_turns(scope: Scope, node: ast.For, most: int) -> None:
+    """Refuse loops in loops that the verifier would not follow to their end."""
+    together = most * math.prod(loop.turns for frame in scope.frames for loop in frame.loops)
+    if together > MAX_TURNS:
+        raise Refusal(node, f"this loop may have {together:,} turns with those around it; {MAX_TURNS:,} are possible")
 
 
 def _learn(scope: Scope, node: ast.For, turns: Turns) -> tuple[Facts, Facts | None, Facts | None]:
@@ -106,7 +118,7 @@ def _learn(scope: Scope, node: ast.For, turns: Turns) -> tuple[Facts, Facts | No
         rest = _dry_turn(scope, node, turns, Range(turn, turns.most - 1), anywhere, Meeting(""))
         if rest is not _REFUSED and (rest is None or join_facts(anywhere, rest) == anywhere):
             _dry_turn(scope, node, turns, Range(turn, turns.most - 1), anywhere, left)
-            after = anywhere if rest is not None or turns.count is not None else after
+            after = rest if turns.count is None else anywhere
             break
         facts = _dry_turn(scope, node, turns, Range(turn, turn), facts, left, is_exact=True)
         if facts is not None and (turns.count is not None or turn == turns.most - 1):
@@ -126,7 +138,7 @@ def _dry_turn(
     following = scope.meeting("next")
     with scope.dry():
         try:
-            _turn(scope, node, turns, Int(n, "0"), Loop(following, left))
+            _turn(scope, node, turns, Int(n, "0"), Loop(following, left, turns.most))
         except Refusal:
             if is_exact:
                 raise

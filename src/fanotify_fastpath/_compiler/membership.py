@@ -46,7 +46,7 @@ def is_member(scope: Scope, node: ast.Compare, a: Value, b: Value) -> Bool:
         return Bool(None, code.op(f"and i1 {is_some}, {is_member(scope, node, a.value, b).ir}"))
     match a, b:
         case (Text(), Text()):
-            return texts.contains(scope, b, a)
+            return texts.contains(scope, node, b, a)
         case (Int(), Lookup(SetKind())):
             return _in_set(scope, a, b)
         case (_, Sequence()) if isinstance(a, Int if isinstance(b.kind, IntsKind) else Text):

@@ -213,17 +213,17 @@ class Vocabulary:
     """
     What names stand for whose meaning is not Python's own.
 
-    :ivar verdicts: objects and their numbers
+    :ivar number_of: the number of a verdict; None if an object is none
     :ivar deny: the function that makes a verdict of an error number
     :ivar deny_errnos: what it accepts
     :ivar default_errno: what it takes without one
     :ivar casts: functions that wrap an integer into a range
     :ivar attributes: of the instance, by name
     :ivar state: of the attach, by name
-    :ivar constant: what a global object is for the compiler: itself, or a plain value that it stands for
+    :ivar verdict_names: what ``handle`` returns, for messages
     """
 
-    verdicts: tuple[tuple[object, int], ...]
+    number_of: Callable[[object], int | None]
     deny: object
     deny_errnos: frozenset[int]
     default_errno: int

@@ -88,9 +88,9 @@ def on_attribute(scope: Scope, node: ast.Attribute) -> Value:
 
 def stands_for(scope: Scope, node: ast.expr, thing: object) -> Value:
     """What an object of Python's is for compiled code."""
-    for verdict, number in scope.vocabulary.verdicts:
-        if thing is verdict:
-            return Verdict(str(number))
+    number = scope.vocabulary.number_of(thing)
+    if number is not None:
+        return Verdict(str(number))
     match thing:
         case None:
             return Nothing()
@@ -110,7 +110,7 @@ def stands_for(scope: Scope, node: ast.expr, thing: object) -> Value:
             raise Refusal(node, f"{thing!r} is a {type(thing).__name__}, which the kernel has not: use integers")
     if callable(thing):
         return Known(thing)
-    raise Refusal(node, f"{ast.unparse(node)} is a {type(thing).__name__}, which cannot be compiled")
+    raise Refusal(node, f"{ast.unparse(node)} is of type {type(thing).__name__}, which cannot be compiled")
 
 
 def plain(value: Value) -> Value:

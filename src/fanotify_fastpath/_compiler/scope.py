@@ -12,6 +12,8 @@ from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.flow import Facts, Meeting
 from fanotify_fastpath._compiler.layout import Constants
 from fanotify_fastpath._compiler.model import EventLayout, Vocabulary
+from fanotify_fastpath._compiler.ranges import I64, U64
+from fanotify_fastpath._compiler.refused import not_compiled
 from fanotify_fastpath._compiler.source import Source
 from fanotify_fastpath._compiler.values import (
     Base,
@@ -62,10 +64,12 @@ class Loop:
 
     :ivar following: where ``continue`` goes
     :ivar end: where ``break`` goes
+    :ivar turns: at most
     """
 
     following: Meeting
     end: Meeting
+    turns: int = 1
 
 
 @dataclass
@@ -100,6 +104,7 @@ class Scope:
     :ivar facts: what is known here; None where nothing leads to
     :ivar needs: bits of fields of the event that were asked for
     :ivar state: names of the state that was asked for
+    :ivar functions: declarations of what is called of the frame
     """
 
     def __init__(self, handler: type, layout: EventLayout, vocabulary: Vocabulary) -> None:
@@ -111,6 +116,7 @@ class Scope:
         self.facts: Facts | None = {}
         self.needs = 0
         self.state: list[str] = []
+        self.functions: set[str] = set()
         self.frames: list[Frame] = []
         self._n_walked = 0
 
@@ -135,14 +141,15 @@ class Scope:
         """Evaluate; integers modulo 2^64."""
         evaluate = EXPRESSIONS.get(type(node))
         if evaluate is None:
-            raise Refusal(node, f"{_name(node)} cannot be compiled")
+            raise Refusal(node, not_compiled(node))
         return evaluate(self, node)
 
     def refuse_range(self, node: ast.expr, value: Int) -> None:
         """Say that an integer does not fit."""
         text, found = ast.unparse(node), value.range
-        said = f"as large as {found.hi}" if found.hi > (1 << 63) - 1 else f"as small as {found.lo}"
-        wrap = "u64" if found.hi > (1 << 63) - 1 else "i64"
+        is_large = found.hi > U64.hi or found.lo >= I64.lo
+        said = f"as large as {found.hi}" if found.hi > I64.hi else f"as small as {found.lo}"
+        wrap = "u64" if is_large else "i64"
         raise Refusal(node, f"{text} may be {said}: wrap it, {wrap}({text})")
 
     def run(self, body: list[ast.stmt]) -> None:
@@ -155,7 +162,7 @@ class Scope:
                 raise Refusal(node, f"the loops around this take more than {BUDGET:,} steps to follow: shorten them")
             execute = STATEMENTS.get(type(node))
             if execute is None:
-                raise Refusal(node, f"{_name(node)} cannot be compiled")
+                raise Refusal(node, not_compiled(node))
             execute(self, node)
 
     # --- ways ---
@@ -280,41 +287,6 @@ class Scope:
         """Only learn, and write nothing."""
         with self.code.discarded():
             yield
-
-
-def _name(node: ast.AST) -> str:
-    """What people call a kind of syntax."""
-    return SAID.get(type(node).__name__, type(node).__name__.lower())
-
-
-#: where the word of the syntax tree is not the one of the language
-SAID = {
-    "AsyncFor": "async for",
-    "AsyncWith": "async with",
-    "AsyncFunctionDef": "async def",
-    "Await": "await",
-    "ClassDef": "a class inside of a function",
-    "Delete": "del",
-    "Dict": "a dict",
-    "DictComp": "a dict comprehension",
-    "FunctionDef": "a function inside of a function",
-    "GeneratorExp": "a generator expression",
-    "Import": "import inside of a function",
-    "ImportFrom": "import inside of a function",
-    "JoinedStr": "an f-string",
-    "Lambda": "lambda",
-    "List": "a list",
-    "ListComp": "a list comprehension",
-    "NamedExpr": "an assignment inside of an expression",
-    "Set": "a set",
-    "SetComp": "a set comprehension",
-    "Starred": "a star",
-    "Try": "try",
-    "TryStar": "try",
-    "While": "while",
-    "Yield": "yield",
-    "YieldFrom": "yield from",
-}
 
 
 def _signed(number: int) -> int:

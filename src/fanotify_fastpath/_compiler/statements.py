@@ -5,9 +5,10 @@ import ast
 from fanotify_fastpath._compiler.code import FAILED
 from fanotify_fastpath._compiler.conditions import condition
 from fanotify_fastpath._compiler.diagnostics import Refusal
-from fanotify_fastpath._compiler.equality import equal
+from fanotify_fastpath._compiler.equality import equal, is_constant
 from fanotify_fastpath._compiler.expressions import combine
 from fanotify_fastpath._compiler.flow import Meeting
+from fanotify_fastpath._compiler.integers import is_ring
 from fanotify_fastpath._compiler.memory import unknown
 from fanotify_fastpath._compiler.names import plain
 from fanotify_fastpath._compiler.ranges import Range
@@ -85,7 +86,8 @@ def on_augassign(scope: Scope, node: ast.AugAssign) -> None:
     """Change a name's value."""
     _check_target(scope, node.target)
     as_value = ast.copy_location(ast.Name(getattr(node.target, "id", ""), ast.Load()), node.target)
-    left, right = scope.value(as_value), scope.loose(node.value)
+    is_loose = is_ring(node.op) and not isinstance(node.op, ast.LShift)
+    left, right = scope.value(as_value), (scope.loose if is_loose else scope.value)(node.value)
     whole = ast.copy_location(ast.BinOp(as_value, node.op, node.value), node)
     found = combine(scope, whole, node.op, (as_value, left), (node.value, right))
     if isinstance(found, Int) and not (found.range.is_signed or found.range.is_unsigned):
@@ -198,7 +200,7 @@ def _pattern(scope: Scope, pattern: ast.pattern, subject: str, fits: Meeting, fo
             scope.branch(same, fits, following, scope.here, scope.here)
         case ast.MatchSingleton(value=thing):
             constant = ast.copy_location(ast.Constant(thing), pattern)
-            same = equal(scope, constant, plain(scope.load(subject)), scope.value(constant))
+            same = is_constant(scope, scope.load(subject), scope.value(constant))
             scope.branch(same, fits, following, scope.here, scope.here)
         case ast.MatchOr(patterns=patterns):
             for each in patterns[:-1]:

@@ -1,5 +1,9 @@
 """Comparing bytes, a word at a time."""
 
+import ast
+from collections.abc import Callable
+
+from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.memory import at_most, forgotten, load, load_within
 from fanotify_fastpath._compiler.model import WORD_BYTES, round_up
 from fanotify_fastpath._compiler.scope import Scope
@@ -7,6 +11,8 @@ from fanotify_fastpath._compiler.values import Base, Bool, Text
 
 #: known bytes of at most so many are compared with numbers in the program
 _MAX_IMMEDIATE = 64
+#: of the frame: the event; where the text is in it, and its length; what is looked for among the constants, likewise
+_CONTAINS = "declare i32 @contains(ptr, i32, i32, i32, i32)\n"
 
 
 def equal(scope: Scope, a: Text, b: Text) -> Bool:
@@ -15,8 +21,11 @@ def equal(scope: Scope, a: Text, b: Text) -> Bool:
         return known(a.constant == b.constant)
     if a.constant is not None:
         a, b = b, a
-    same = scope.code.op(f"icmp eq i64 {forgotten(scope, a)}, {forgotten(scope, b)}")
-    return _all(scope, same, a, b, a.offset)
+
+    def same_length() -> str:
+        return scope.code.op(f"icmp eq i64 {forgotten(scope, a)}, {forgotten(scope, b)}")
+
+    return _all(scope, same_length, a, b, a.offset)
 
 
 def starts_with(scope: Scope, a: Text, b: Text) -> Bool:
@@ -24,7 +33,7 @@ def starts_with(scope: Scope, a: Text, b: Text) -> Bool:
     if a.constant is not None and b.constant is not None:
         return known(a.constant.startswith(b.constant))
     a = scope.placed(a)
-    return _all(scope, _not_longer(scope, b, a), a, b, a.offset)
+    return _all(scope, lambda: _not_longer(scope, b, a), a, b, a.offset)
 
 
 def ends_with(scope: Scope, a: Text, b: Text) -> Bool:
@@ -32,34 +41,22 @@ def ends_with(scope: Scope, a: Text, b: Text) -> Bool:
     if a.constant is not None and b.constant is not None:
         return known(a.constant.endswith(b.constant))
     a, code = scope.placed(a), scope.code
-    fits = _not_longer(scope, b, a)
     rest = code.op(f"sub i64 {a.length.ir}, {b.length.ir}")
-    return _all(scope, fits, a, b, code.op(f"add i64 {a.offset}, {rest}"))
+    offset = code.op(f"add i64 {a.offset}, {rest}")
+    return _all(scope, lambda: _not_longer(scope, b, a), a, b, offset)
 
 
-def contains(scope: Scope, a: Text, b: Text) -> Bool:
-    """``b in a``, tried at each place."""
+def contains(scope: Scope, node: ast.expr, a: Text, b: Text) -> Bool:
+    """``b in a``; the frame has the function that tells."""
     if a.constant is not None and b.constant is not None:
         return known(b.constant in a.constant)
-    a, code = scope.placed(a), scope.code
-    found, at, head, body, end = (code.name(stem) for stem in ("found", "at", "head", "try", "end"))
-    result, index = code.slot(found, "i1"), code.slot(at, "i64")
-    code.do(f"store i1 false, ptr {result}")
-    code.do(f"store i64 0, ptr {index}")
-    code.do(f"br label %{head}")
-    code.label(head)
-    place = code.opaque(code.op(f"load i64, ptr {index}"))
-    last = code.op(f"add i64 {place}, {forgotten(scope, b)}")
-    beyond = code.op(f"icmp ugt i64 {last}, {forgotten(scope, a)}")
-    over = code.op(f"icmp ugt i64 {place}, {a.max_bytes}")
-    code.do(f"br i1 {code.op(f'or i1 {beyond}, {over}')}, label %{end}, label %{body}")
-    code.label(body)
-    same = _all(scope, "true", a, b, code.op(f"add i64 {a.offset}, {place}"))
-    code.do(f"store i1 {same.ir}, ptr {result}")
-    code.do(f"store i64 {code.op(f'add i64 {place}, 1')}, ptr {index}")
-    code.do(f"br i1 {same.ir}, label %{end}, label %{head}")
-    code.label(end)
-    return Bool(None, code.op(f"load i1, ptr {result}"))
+    b, code = scope.placed(b), scope.code
+    if a.base is not Base.EVENT or a.constant is not None or b.base is not Base.ATTRIBUTES:
+        raise Refusal(node, "`in` is compiled for constants and attributes of the handler in bytes of the event")
+    numbers = (a.offset, a.length.ir, b.offset, b.length.ir)
+    words = ", ".join(f"i32 {code.op(f'trunc i64 {each} to i32')}" for each in numbers)
+    scope.functions.add(_CONTAINS)
+    return Bool(None, code.op(f"icmp ne i32 {code.op(f'call i32 @contains(ptr %event, {words})')}, 0"))
 
 
 def known(truth: bool) -> Bool:
@@ -71,15 +68,18 @@ def _not_longer(scope: Scope, a: Text, b: Text) -> str:
     return scope.code.op(f"icmp ule i64 {forgotten(scope, a)}, {forgotten(scope, b)}")
 
 
-def _all(scope: Scope, fits: str, a: Text, b: Text, offset: str) -> Bool:
-    """Whether *fits*, and the bytes of *a* from an offset on are those of *b*."""
+def _all(scope: Scope, fits: Callable[[], str], a: Text, b: Text, offset: str) -> Bool:
+    """Whether the lengths are right, and the bytes of *a* from an offset on are those of *b*."""
     code = scope.code
     result = code.slot(code.name("same"), "i1")
     end = code.name("end")
     code.do(f"store i1 false, ptr {result}")
-    if b.is_item and a.base is Base.EVENT:
+    is_quick = b.is_item and a.base is Base.EVENT
+    if is_quick and offset == a.offset:
         _differ_in_first(scope, a, b, offset, end)
-    _unless(scope, fits, end)
+    _unless(scope, fits(), end)
+    if is_quick and offset != a.offset:
+        _differ_in_first(scope, a, b, offset, end)
     top = a.top + a.max_bytes
     if b.constant is not None and len(b.constant) <= _MAX_IMMEDIATE:
         for n in range(0, len(b.constant), WORD_BYTES):

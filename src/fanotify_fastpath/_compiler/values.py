@@ -189,8 +189,12 @@ def describe(value: Value) -> str:
             return {SetKind: "a set", RootsKind: "a root set", WordKind: "a word"}[type(kind)]
         case Event():
             return "the event"
+        case Myself():
+            return "the handler"
         case State():
             return "state"
+        case Known(str()):
+            return "a str"
         case Known(thing):
             return f"{getattr(thing, '__name__', repr(thing))}"
         case _:
