@@ -141,7 +141,7 @@ def _opened(program: str, **constants: int) -> "Object":
             each.set_wanted(each.name == program)
         settings = opened.layouts("listing_").structs["listing_settings"]
         values = [constants.get(member, 0) for member in settings.fields]
-        opened.map(".settings").set_initial(struct.pack(settings.format, *values))
+        opened.map(".rodata.settings").set_initial(struct.pack(settings.format, *values))
         opened.load()
     except BaseException:
         opened.close()
