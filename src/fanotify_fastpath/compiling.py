@@ -16,6 +16,8 @@ from fanotify_fastpath._compiler.function import compile_function
 from fanotify_fastpath._compiler.linking import link
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath._compiler.ranges import I64, Range, width
+from fanotify_fastpath._programs.code import Code
+from fanotify_fastpath._programs.handler import HandlerInC
 from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, Kind, Roots
 from fanotify_fastpath.errors import CompileError, FastpathError, UnsupportedFeature
 from fanotify_fastpath.handlers import Handler
@@ -67,12 +69,14 @@ class CompiledHandler:
         return pack_attributes(self, handler, slot_of)
 
 
-def code_of(handler: type[Handler]) -> CompiledHandler:
+def code_of(handler: type[Handler]) -> Code:
     """
-    Give the code of a handler, compiled once.
+    Give the code of a handler, compiled once, unless it came as code.
 
     :raises: as :func:`compile_handler`
     """
+    if issubclass(handler, HandlerInC):
+        return handler.code
     found = _codes.get(handler)
     if found is None:
         try:

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
     ("builtin", "modules", "_modules", "compiling", "registry", "chain", "declaration"),
-    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths"),
+    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths", "_programs", "handlers_in_c"),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fanotify_fastpath.errors import UnsupportedFeature
+from fanotify_fastpath.errors import InvalidArgument, UnsupportedFeature
 
 _TARGET = """\
 target datalayout = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
@@ -29,6 +29,30 @@ def link(ir: str, frame: bytes) -> bytes:
     module.link_in(llvm.parse_assembly(_TARGET + ir, context))
     # inlined, and no program of its own; what is not called of the frame is not needed
     module.get_function("handle").linkage = "internal"
+    return _make(llvm, module)
+
+
+def make_object(bitcode: bytes) -> bytes:
+    """
+    Make an object of a module that is complete.
+
+    :param bitcode: for BPF
+    :raises InvalidArgument: it is none
+    :raises UnsupportedFeature: llvmlite is not installed
+    """
+    llvm = binding()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    try:
+        module = llvm.parse_bitcode(bitcode, llvm.create_context())
+    except RuntimeError as exc:
+        raise InvalidArgument(f"this is no bitcode of LLVM: {exc}") from None
+    if not module.triple.startswith("bpf"):
+        raise InvalidArgument(f"this is bitcode for {module.triple!r}; compile it with clang -target bpf")
+    return _make(llvm, module)
+
+
+def _make(llvm: Any, module: Any) -> bytes:
     module.verify()
     machine = llvm.Target.from_triple("bpf").create_target_machine(cpu=_CPU, opt=2)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
