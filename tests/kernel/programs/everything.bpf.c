@@ -2,7 +2,7 @@
 /* A handler that is given, asks and remembers one of everything. */
 #include <handler.bpf.h>
 
-#define MOST_USERS 4
+#define MOST_USERS 2
 
 HANDLER("everything", "one of everything");
 HANDLER_FLAGS("unprivileged");
