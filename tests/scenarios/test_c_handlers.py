@@ -160,6 +160,25 @@ def test_what_it_cannot_decide_is_sent_undecided_and_counted(stage: Stage, make:
     assert (attachment.n_failed, attachment.n_skipped, attachment.n_seen) == (1, 1, 2)
 
 
+def test_another_one_in_its_place_goes_on_with_what_it_remembers(stage: Stage, make: Make) -> None:
+    (directory,) = stage.dirs("directory")
+    group = stage.group()
+    group.mark(directory, Mask.CREATE | Mask.EVENT_ON_CHILD, scope=Scope.INODE)
+    attachment = group.attach(make(IGNORE_PREFIX), prefixes=["a"])
+    ears = stage.ears(group)
+    for name in ("ab", "ba"):
+        stage.other(actions.touch, directory / name)
+    assert paths(ears.hear(directory), Mask.CREATE, directory) == ["ba"]
+    group.replace(attachment, make(IGNORE_PREFIX.replace("FP_BEGINS", "FP_ENDS")))
+    for name in ("abb", "bba"):
+        stage.other(actions.touch, directory / name)
+    assert paths(ears.hear(directory), Mask.CREATE, directory) == ["abb"]
+    handler: Any = attachment.handler
+    assert handler.by_user.items() == [(0, attachment.n_seen)]
+    group.detach()
+    assert handler.by_user.items() == [(0, attachment.n_seen)]
+
+
 def test_two_attaches_and_two_groups_remember_by_themselves(stage: Stage, make: Make) -> None:
     (directory,) = stage.dirs("directory")
     kind = make(IGNORE_PREFIX)
