@@ -25,6 +25,8 @@
 #define HANDLER_FLAGS(WORDS) HANDLER_LINE("flags " WORDS)
 /* of enum fp_field, in lower case: "name object"; what is not asked for is not told */
 #define HANDLER_NEEDS(WORDS) HANDLER_LINE("needs " WORDS)
+/* what the verdict depends on: of "directory name object process mask", or "nothing"; if it is not said, on all of it */
+#define HANDLER_DEPENDS(WORDS) HANDLER_LINE("depends " WORDS)
 
 /* --- what it is given: constants, set before the load --- */
 

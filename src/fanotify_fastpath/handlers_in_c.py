@@ -44,6 +44,7 @@ def read_handler(path: str | os.PathLike[str]) -> type[Handler]:
         "name": manifest.name,
         "desc": manifest.desc,
         "flags": manifest.flags,
+        "depends": manifest.depends,
         "arguments": tuple(manifest.arguments),
         "code": code,
     }

@@ -1,8 +1,8 @@
 """Handlers in C, run on demand: they decide as a model in Python does, and what is no handler is refused."""
 
 import random
-import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from children import as_nobody
-from fanotify_fastpath import InvalidArgument, NotPermitted, UnsupportedFeature, deny
+from fanotify_fastpath import NotPermitted, deny
 from fanotify_fastpath._bpf.maps import Map, MapType
 from fanotify_fastpath._programs.state_maps import StateInMap, move_in, move_out
 from fanotify_fastpath.builtin import IgnorePrefix
-from fanotify_fastpath.handlers import Handler, HandlerFlags
+from fanotify_fastpath.handlers import Depends, Handler, HandlerFlags
 from fanotify_fastpath.handlers_in_c import read_handler
 from fanotify_fastpath.roots import RootSet
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, SKIP_EVENT, Verdict
 
-from .conftest import FLAGS, INCLUDE, Compile
+from .conftest import FLAGS, INCLUDE
 
 PROGRAMS = Path(__file__).parent / "programs"
 SAMPLE = INCLUDE.parents[1] / "samples" / "ignore-large.bpf.c"
@@ -161,6 +161,7 @@ def test_ignore_prefix_in_c_decides_as_the_one_in_python(n: int) -> None:
 def test_it_says_what_its_lines_say(everything: type[Handler]) -> None:
     assert (everything.name, everything.desc) == ("everything", "one of everything")
     assert everything.flags == HandlerFlags.UNPRIVILEGED
+    assert everything.depends == Depends.ALL & ~Depends.MASK
     assert [each.name for each in everything.arguments] == [
         "limit",
         "suffixes",
@@ -171,17 +172,13 @@ def test_it_says_what_its_lines_say(everything: type[Handler]) -> None:
     ]
 
 
-def compile_to(made: Path, source: Path, *flags: str, include: Path = INCLUDE) -> Path:
-    subprocess.run(["clang", *FLAGS, "-mcpu=v3", "-I", include, *flags, "-c", source, "-o", made], check=True)
-    return made
-
-
 HEADERS = ("-idirafter", "/usr/include/x86_64-linux-gnu", "-idirafter", "/usr/include/aarch64-linux-gnu")
 
 
 @pytest.mark.parametrize(("suffix", "flags"), [(".o", ()), (".bc", ("-emit-llvm",))])
 def test_what_was_compiled_before_is_the_same_handler(tmp_path: Path, suffix: str, flags: tuple[str, ...]) -> None:
-    made = compile_to(tmp_path / f"made{suffix}", SAMPLE, *HEADERS, *flags)
+    made = tmp_path / f"made{suffix}"
+    subprocess.run(["clang", *FLAGS, "-I", INCLUDE, *HEADERS, *flags, "-c", SAMPLE, "-o", made], check=True)
     handler = started(read_handler(made), limit=10, prefixes=["keep"])
     for size, name, expected in (
         (10, b"large", SEND_TO_USERSPACE),
@@ -216,6 +213,19 @@ def test_what_it_remembers_can_be_kept_by_an_engine_and_is_used_there(everything
         handler.handle(event_of())
 
 
+def test_threads_take_turns(everything: type[Handler]) -> None:
+    handler = started(everything, roots=RootSet(), **ARGUMENTS[0])
+    state: Any = handler
+
+    def ask(uid: int) -> set[Verdict]:
+        return {handler.handle(event_of(uid=uid, gid=0, name=b"x.tmp" if uid else None)) for _ in range(200)}
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(ask, [0, 7, 0, 7])) == [{SEND_TO_USERSPACE}, {SKIP_EVENT}] * 2
+    assert (state.n_asked.value, state.by_user.items()) == (800, [(0, 400)])
+    handler.free()
+
+
 def test_each_attach_remembers_by_itself(everything: type[Handler]) -> None:
     handlers: list[Any] = [started(everything, roots=RootSet(), **ARGUMENTS[0]) for _ in range(2)]
     handlers[0].handle(event_of())
@@ -233,103 +243,3 @@ def test_without_privilege_the_attach_says_what_is_missing(everything: type[Hand
         return ""
 
     assert "CAP_BPF and CAP_PERFMON" in as_nobody(attach)
-
-
-# --- what is no handler ---
-
-HEAD = '#include <handler.bpf.h>\nHANDLER("it", "a handler");\n'
-SENDS = "int handle(struct fp_handler_event *event)\n{\n\treturn FP_SEND_TO_USERSPACE;\n}\n"
-MAP = (
-    "struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); }"
-    ' mine SEC(".maps");\n'
-)
-
-
-def test_the_smallest_handler_sends(tmp_path: Path) -> None:
-    (tmp_path / "it.c").write_text(HEAD + SENDS)
-    handler = started(read_handler(tmp_path / "it.c"))
-    assert handler.handle(event_of()) == SEND_TO_USERSPACE
-    handler.free()
-
-
-@pytest.mark.parametrize(
-    ("source", "says"),
-    [
-        (f"#include <handler.bpf.h>\n{SENDS}", "'.rodata.manifest' is missing: begin it with"),
-        ("int nothing;\n", "program 'handle_fentry' is missing: begin it with"),
-        (HEAD + "HANDLER_COUNTER(handle_it)\n" + SENDS, "clang does not accept"),
-        (HEAD + 'HANDLER_NEEDS("colour");\n' + SENDS, "unknown word 'colour'"),
-        (HEAD + 'HANDLER_INTEGER(root_sets, "n");\n' + SENDS, "'root_sets' has a meaning; name it otherwise"),
-        (HEAD + MAP + SENDS, "map 'mine' is not declared by HANDLER_COUNTER"),
-        (HEAD + 'HANDLER_LINE("counter mine");\n' + SENDS, "map 'mine' is declared, but it is not there"),
-        (
-            HEAD + 'HANDLER_LINE("argument mine integer n");\n' + SENDS,
-            "have 0 bytes in section .rodata.attributes, not",
-        ),
-        (HEAD + 'HANDLER("two", "handlers");\n' + SENDS, "'version' is said twice"),
-        (HEAD.replace('"it"', '""') + SENDS, "handler name '' has 0 bytes"),
-        (
-            HEAD.replace("HANDLER(", "#undef FP_HANDLER_VERSION\n#define FP_HANDLER_VERSION 99\nHANDLER(") + SENDS,
-            "version 99",
-        ),
-        (HEAD + 'HANDLER_TEXTS(many, 100, 100, "too many");\n' + SENDS, "the limit is 4096"),
-    ],
-)
-def test_what_is_no_handler_is_refused(tmp_path: Path, source: str, says: str) -> None:
-    (tmp_path / "it.bpf.c").write_text(source)
-    with pytest.raises(InvalidArgument) as caught:
-        read_handler(tmp_path / "it.bpf.c")
-    assert says in str(caught.value)
-
-
-def test_clang_is_heard(tmp_path: Path) -> None:
-    (tmp_path / "it.c").write_text(HEAD + "int handle(struct fp_handler_event *event)\n{\n\treturn event->colour;\n}\n")
-    with pytest.raises(
-        InvalidArgument, match=r"it\.c:5:16: error: no member named 'colour' in 'struct fp_handler_event'"
-    ):
-        read_handler(tmp_path / "it.c")
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("it.o", "is no object file for BPF"),
-        ("it.bc", "no bitcode of LLVM"),
-        ("it.py", "their names end in .c, .o, .bc"),
-    ],
-)
-def test_what_is_no_program_is_refused(tmp_path: Path, name: str, says: str) -> None:
-    (tmp_path / name).write_bytes(b"\x7fELF or not")
-    with pytest.raises(InvalidArgument, match=says):
-        read_handler(tmp_path / name)
-    with pytest.raises((FileNotFoundError, InvalidArgument)):
-        read_handler(tmp_path / f"missing-{name}")
-
-
-def test_an_object_for_another_machine_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "it.c").write_text("int handle_run;\n")
-    for suffix, flags in ((".o", ()), (".bc", ("-emit-llvm",))):
-        subprocess.run(["clang", *flags, "-c", tmp_path / "it.c", "-o", tmp_path / f"it{suffix}"], check=True)
-        with pytest.raises(InvalidArgument, match=r"is no object file for BPF|this is bitcode for '(x86|aarch64)"):
-            read_handler(tmp_path / f"it{suffix}")
-
-
-def test_a_program_of_another_sort_is_refused(compiled: Compile) -> None:
-    with pytest.raises(InvalidArgument, match="program 'handle_fentry' is missing"):
-        read_handler(compiled("count_calls"))
-
-
-def test_an_object_made_with_other_headers_is_refused_with_the_field(tmp_path: Path) -> None:
-    include = shutil.copytree(INCLUDE, tmp_path / "include")
-    header = include / "handler.h"
-    header.write_text(header.read_text().replace("__u64 dev;", "__u64 device;"))
-    (tmp_path / "it.c").write_text(HEAD + SENDS)
-    made = compile_to(tmp_path / "it.o", tmp_path / "it.c", *HEADERS, include=include)
-    with pytest.raises(InvalidArgument, match="fp_handler_event: dev"):
-        read_handler(made)
-
-
-def test_without_clang_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(UnsupportedFeature, match="apt install clang libbpf-dev, or give an object file"):
-        read_handler(SAMPLE)

@@ -6,7 +6,7 @@ from fanotify_fastpath._bpf._abi import LAYOUTS, FpField
 from fanotify_fastpath._programs.manifest import Manifest, read_manifest
 from fanotify_fastpath.arguments import BytesList, Integer, IntegerSet, Roots
 from fanotify_fastpath.errors import InvalidArgument
-from fanotify_fastpath.handlers import HandlerFlags
+from fanotify_fastpath.handlers import Depends, HandlerFlags
 from fanotify_fastpath.state import Counter, StateMap
 
 VERSION = LAYOUTS.enums["fp_handler_limit"]["FP_EVENT_VERSION"]
@@ -22,6 +22,12 @@ def test_it_says_who_it_is() -> None:
     found = read("flags unprivileged", "needs name object")
     assert (found.name, found.desc, found.flags) == ("it", "what it does", HandlerFlags.UNPRIVILEGED)
     assert found.needs == FpField.NAME | FpField.OBJECT
+
+
+def test_it_depends_on_everything_unless_it_says_on_what() -> None:
+    assert read().depends == Depends.ALL
+    assert read("depends directory name").depends == Depends.DIRECTORY | Depends.NAME
+    assert read("depends nothing").depends == Depends.NOTHING
 
 
 def test_it_says_what_it_is_given() -> None:
@@ -66,6 +72,7 @@ def test_without_a_name_or_a_version_it_is_refused(section: bytes) -> None:
         ("colour red", "unknown word 'colour'; known are version, name,"),
         ("flags setuid", "unknown word 'setuid'; known are unprivileged"),
         ("needs name everything", "unknown word 'everything'; known are name, inode,"),
+        ("depends weather", "unknown word 'weather'; known are nothing, directory,"),
         ("argument", "unknown word ''"),
         ("argument a", "unknown word ''"),
         ("argument a float of heaven", "unknown word 'float'; known are integer, texts,"),

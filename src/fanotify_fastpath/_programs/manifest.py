@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpField
 from fanotify_fastpath.arguments import Argument, BytesList, Integer, IntegerSet, Kind, Roots
 from fanotify_fastpath.errors import InvalidArgument
-from fanotify_fastpath.handlers import HandlerFlags
+from fanotify_fastpath.handlers import Depends, HandlerFlags
 from fanotify_fastpath.state import Counter, StateMap
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class Manifest:
     :ivar desc: one line for people
     :ivar flags: properties
     :ivar needs: of :class:`FpField`: what it needs to know of an event
+    :ivar depends: what the verdict depends on
     :ivar arguments: what an attach is given, in the order in which the object has it
     :ivar states: what it remembers, by the names of the object's maps
     """
@@ -34,6 +35,7 @@ class Manifest:
     desc: str = ""
     flags: HandlerFlags = field(default_factory=lambda: HandlerFlags(0))
     needs: int = 0
+    depends: Depends = Depends.ALL
     arguments: list[Argument] = field(default_factory=list)
     states: dict[str, Counter | StateMap] = field(default_factory=dict)
 
@@ -82,6 +84,12 @@ def _read_flags(manifest: Manifest, rest: str) -> None:
 def _read_needs(manifest: Manifest, rest: str) -> None:
     for word in rest.split():
         manifest.needs |= _member(FpField.__members__, word)
+
+
+def _read_depends(manifest: Manifest, rest: str) -> None:
+    manifest.depends = Depends.NOTHING
+    for word in rest.split():
+        manifest.depends |= _member(Depends.__members__, word)
 
 
 def _read_argument(manifest: Manifest, rest: str) -> None:
@@ -145,12 +153,13 @@ _READERS: Final = {
     "desc": _read_desc,
     "flags": _read_flags,
     "needs": _read_needs,
+    "depends": _read_depends,
     "argument": _read_argument,
     "counter": _read_counter,
     "map": _read_map,
 }
 #: what may be said once
-_ONCE: Final = ("version", "name", "desc")
+_ONCE: Final = ("version", "name", "desc", "depends")
 #: kinds of arguments, with how many numbers each is declared
 _KINDS: Final[Mapping[str, tuple[Callable[..., Kind], int]]] = {
     "integer": (Integer, 0),

@@ -7,6 +7,7 @@
 HANDLER("everything", "one of everything");
 HANDLER_FLAGS("unprivileged");
 HANDLER_NEEDS("name inode dir_inode object user comm exe cgroup depth ancestors place");
+HANDLER_DEPENDS("directory name object process");
 HANDLER_INTEGER(limit, "largest size that is skipped");
 HANDLER_TEXTS(suffixes, 5, 20, "of names");
 HANDLER_TEXTS(programs, 2, 255, "paths of executables");
