@@ -53,7 +53,7 @@ class OnDemand(Closing):
         with self._lock:
             if self._is_closed:
                 raise Closed(f"handler {self._handler.name!r} was detached")
-            if any(storage is not self._storages[name] for name, storage in self._storages_now().items()):
+            if any(storage is not self._storages.get(name) for name, storage in self._storages_now().items()):
                 self._unload()
                 self._object = self._load()  # what it remembers is elsewhere now
             self._handled.update(_FIRST, shown)
