@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fanotify_fastpath._compiler.apart import make_apart
 from fanotify_fastpath.errors import InvalidArgument, UnsupportedFeature
 
 _TARGET = """\
@@ -19,6 +20,7 @@ def link(ir: str, frame: bytes) -> bytes:
 
     :param ir: that defines ``handle``
     :param frame: bitcode that calls it
+    :raises InvalidArgument: it needs more than a program may have: 512 bytes of stack, for example
     :raises UnsupportedFeature: llvmlite is not installed
     """
     llvm = binding()
@@ -54,6 +56,10 @@ def make_object(bitcode: bytes) -> bytes:
 
 def _make(llvm: Any, module: Any) -> bytes:
     module.verify()
+    return make_apart(lambda: _emit(llvm, module))
+
+
+def _emit(llvm: Any, module: Any) -> bytes:
     machine = llvm.Target.from_triple("bpf").create_target_machine(cpu=_CPU, opt=2)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False

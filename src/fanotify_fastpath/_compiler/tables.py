@@ -129,6 +129,8 @@ def _key(scope: Scope, node: ast.expr, name: str, key: Value) -> str:
     for n, word in enumerate(words):
         at = scope.code.op(f"getelementptr i64, ptr {slot}, i64 {n}")
         scope.code.do(f"store i64 {word}, ptr {at}")
+        # else LLVM reads all words first, and the stack is too small to keep them twice
+        scope.code.do('call void asm sideeffect "", "~{memory}"()')
     return slot
 
 
