@@ -25,6 +25,7 @@ MAP = (
     "struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); }"
     ' mine SEC(".maps");\n'
 )
+OTHER_SIZE = 'struct mine_argument { __u64 words[2]; };\nHANDLER_ARGUMENT(mine, "integer", "two words");\n'
 
 
 @pytest.mark.parametrize(
@@ -39,8 +40,9 @@ MAP = (
         (HEAD + 'HANDLER_LINE("counter mine");\n' + SENDS, "map 'mine' is declared, but it is not there"),
         (
             HEAD + 'HANDLER_LINE("argument mine integer n");\n' + SENDS,
-            "have 0 bytes in section .rodata.attributes, not",
+            "argument 'mine' is declared, but it is not there",
         ),
+        (HEAD + OTHER_SIZE + SENDS, "argument 'mine' has 16 bytes, not the 8 declared"),
         (HEAD + 'HANDLER("two", "handlers");\n' + SENDS, "'version' is said twice"),
         (HEAD.replace('"it"', '""') + SENDS, "handler name '' has 0 bytes"),
         (
