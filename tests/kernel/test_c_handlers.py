@@ -213,6 +213,28 @@ def test_what_it_remembers_can_be_kept_by_an_engine_and_is_used_there(everything
         handler.handle(event_of())
 
 
+OTHER_ORDER = """
+#include <handler.bpf.h>
+
+HANDLER("other-order", "arguments that lie in another order than they are declared");
+HANDLER_LINE("argument two integer second");
+HANDLER_LINE("argument one integer first");
+const volatile struct { __s64 value; } one SEC(".rodata.attributes") = {}, two SEC(".rodata.attributes") = {};
+
+int handle(struct fp_handler_event *event)
+{
+	return one.value == 1 && two.value == 2 ? FP_SKIP_EVENT : FP_SEND_TO_USERSPACE;
+}
+"""
+
+
+def test_arguments_are_found_wherever_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "it.c").write_text(OTHER_ORDER)
+    handler = started(read_handler(tmp_path / "it.c"), one=1, two=2)
+    assert handler.handle(event_of()) == SKIP_EVENT
+    handler.free()
+
+
 def test_threads_take_turns(everything: type[Handler]) -> None:
     handler = started(everything, roots=RootSet(), **ARGUMENTS[0])
     state: Any = handler

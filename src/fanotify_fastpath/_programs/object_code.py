@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fanotify_fastpath._bpf._abi import LAYOUTS
+from fanotify_fastpath._bpf.layout import Field
 from fanotify_fastpath._bpf.libbpf import Object
 from fanotify_fastpath._compiler import model
 from fanotify_fastpath._compiler.layout import size_of
@@ -26,17 +27,19 @@ class ObjectCode:
     The code (:class:`~fanotify_fastpath._programs.code.Code`).
 
     :ivar constants: the arguments as they lie in the object
+    :ivar constants_size: in bytes, of all of them and what is between
     """
 
     object_file: bytes
     needs: int
     states: Mapping[str, str]
     constants: tuple[model.Attribute, ...]
+    constants_size: int
 
     def pack(self, handler: Handler, slot_of: SlotOf) -> bytes:
         """The values of a handler's arguments."""
-        size = sum(each.size for each in self.constants)
-        return pack(model.Compiled("", self.needs, self.constants, size, tuple(self.states)), handler, slot_of)
+        compiled = model.Compiled("", self.needs, self.constants, self.constants_size, tuple(self.states))
+        return pack(compiled, handler, slot_of)
 
 
 def read_object(data: bytes, source: str) -> tuple[ObjectCode, Manifest]:
@@ -51,13 +54,15 @@ def read_object(data: bytes, source: str) -> tuple[ObjectCode, Manifest]:
     try:
         with Object.open_bytes(data, "fanfp") as found:
             manifest = read_manifest(_manifest_of(found))
-            constants = _placed(manifest.arguments)
-            _check(found, manifest, sum(each.size for each in constants))
+            _check(found, manifest)
+            variables = found.variables(ATTRIBUTES)
+            constants = tuple(_placed(argument, variables) for argument in manifest.arguments)
+            size = sum(len(each.initial) for each in found.maps() if each.name == ATTRIBUTES)
     except KernelRefused as exc:
         raise InvalidArgument(f"{source} is no object file for BPF: {exc}") from None
     except InvalidArgument as exc:
         raise InvalidArgument(f"{source} is no handler that can be used: {exc}") from None
-    return ObjectCode(data, manifest.needs, {name: name for name in manifest.states}, constants), manifest
+    return ObjectCode(data, manifest.needs, {name: name for name in manifest.states}, constants, size), manifest
 
 
 def _manifest_of(found: Object) -> bytes:
@@ -72,7 +77,7 @@ def _manifest_of(found: Object) -> bytes:
     return sections[MANIFEST].initial
 
 
-def _check(found: Object, manifest: Manifest, size: int) -> None:
+def _check(found: Object, manifest: Manifest) -> None:
     LAYOUTS.require(found.layouts("fp_handler_event"), "it")
     maps = {each.name: each for each in found.maps()}
     for name in maps:
@@ -81,19 +86,16 @@ def _check(found: Object, manifest: Manifest, size: int) -> None:
     missing = manifest.states.keys() - maps.keys()
     if missing:
         raise InvalidArgument(f"map {min(missing)!r} is declared, but it is not there")
-    n_bytes = len(maps[ATTRIBUTES].initial) if ATTRIBUTES in maps else 0
-    if n_bytes != size:
-        raise InvalidArgument(f"its arguments have {n_bytes} bytes in section {ATTRIBUTES}, not the {size} declared")
 
 
-def _placed(arguments: list[Argument]) -> tuple[model.Attribute, ...]:
-    """Where the compiler puts them: one after the other."""
-    found, offset = [], 0
-    for argument in arguments:
-        kind = _of_kind(argument.kind)
-        found.append(model.Attribute(argument.name, kind, offset, size_of(kind)))
-        offset += size_of(kind)
-    return tuple(found)
+def _placed(argument: Argument, variables: Mapping[str, Field]) -> model.Attribute:
+    kind = _of_kind(argument.kind)
+    found = variables.get(argument.name)
+    if found is None:
+        raise InvalidArgument(f"argument {argument.name!r} is declared, but it is not there")
+    if found.size != size_of(kind) or found.offset % model.WORD_BYTES:
+        raise InvalidArgument(f"argument {argument.name!r} has {found.size} bytes, not the {size_of(kind)} declared")
+    return model.Attribute(argument.name, kind, found.offset, found.size)
 
 
 def _of_kind(kind: Kind) -> model.AttributeKind:

@@ -1,4 +1,4 @@
-"""What is no handler in C, no object file and no bitcode of one is refused with a sentence that says why."""
+"""Handlers in C as files: they can be loaded, and what is none is refused with a sentence that says why."""
 
 import shutil
 import subprocess
@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fanotify_fastpath import InvalidArgument, UnsupportedFeature
+from fanotify_fastpath import (
+    HandlerExists,
+    InvalidArgument,
+    PathNotFound,
+    Registry,
+    SourceRefused,
+    UnsupportedFeature,
+    modules,
+)
 from fanotify_fastpath.handlers_in_c import read_handler
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +25,7 @@ MAP = (
     "struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); }"
     ' mine SEC(".maps");\n'
 )
+OTHER_SIZE = 'struct mine_argument { __u64 words[2]; };\nHANDLER_ARGUMENT(mine, "integer", "two words");\n'
 
 
 @pytest.mark.parametrize(
@@ -31,8 +40,9 @@ MAP = (
         (HEAD + 'HANDLER_LINE("counter mine");\n' + SENDS, "map 'mine' is declared, but it is not there"),
         (
             HEAD + 'HANDLER_LINE("argument mine integer n");\n' + SENDS,
-            "have 0 bytes in section .rodata.attributes, not",
+            "argument 'mine' is declared, but it is not there",
         ),
+        (HEAD + OTHER_SIZE + SENDS, "argument 'mine' has 16 bytes, not the 8 declared"),
         (HEAD + 'HANDLER("two", "handlers");\n' + SENDS, "'version' is said twice"),
         (HEAD.replace('"it"', '""') + SENDS, "handler name '' has 0 bytes"),
         (
@@ -91,6 +101,22 @@ def test_an_object_made_with_other_headers_is_refused_with_the_field(tmp_path: P
     subprocess.run(["clang", *flags, "-c", str(tmp_path / "it.c"), "-o", str(made)], check=True)
     with pytest.raises(InvalidArgument, match="fp_handler_event: dev"):
         read_handler(made)
+
+
+def test_it_is_a_source_of_handlers_as_other_files_are(tmp_path: Path) -> None:
+    path, handlers = tmp_path / "it.bpf.c", Registry()
+    path.write_text(HEAD + SENDS)
+    (loaded,) = modules.load(str(path), handlers)
+    assert handlers.get("it") is loaded
+    with pytest.raises(HandlerExists):
+        modules.load(str(path), handlers)
+    assert modules.unload(str(path), handlers) == ("it",)
+    path.write_text(HEAD + "int handle;\n")
+    with pytest.raises(SourceRefused, match="clang does not accept"):
+        modules.load(str(path), handlers)
+    with pytest.raises(PathNotFound):
+        modules.load("/nowhere/it.bpf.c", handlers)
+    assert list(handlers) == []
 
 
 def test_without_clang_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
