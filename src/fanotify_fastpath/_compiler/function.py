@@ -68,4 +68,5 @@ def _made(scope: Scope, failed: int) -> Compiled:
         *(f"@state_{n} = external global i8\n" for n in range(len(scope.state))),
         scope.code.function(_HEAD, failed),
     ]
-    return Compiled("".join(parts), scope.needs, scope.constants.attributes, size, tuple(scope.state))
+    state, of_class = tuple(scope.state), frozenset(scope.of_class)
+    return Compiled("".join(parts), scope.needs, scope.constants.attributes, size, state, of_class)

@@ -157,6 +157,7 @@ def _of_handler(scope: Scope, node: ast.Attribute) -> Value:
         ) from None
     if isinstance(thing, FunctionType | staticmethod):
         return Method(Myself(), name)
+    scope.of_class.add(name)
     return stands_for(scope, node, thing)
 
 
