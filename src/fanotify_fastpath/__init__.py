@@ -11,6 +11,7 @@ from fanotify_fastpath.chain import Attachment
 from fanotify_fastpath.doctor import Check, EngineReport, LiveReport, PathReport, Report, diagnose
 from fanotify_fastpath.errors import (
     Closed,
+    CompileError,
     FastpathError,
     HandlerBusy,
     HandlerExists,
@@ -45,6 +46,7 @@ __all__ = [
     "Attachment",
     "Check",
     "Closed",
+    "CompileError",
     "Depends",
     "EngineReport",
     "Event",
