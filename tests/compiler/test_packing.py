@@ -101,3 +101,15 @@ def test_globs_have_63_tokens_at_most() -> None:
     assert tabulate(b"*a" * 63).matches(b"a" * 63)
     with pytest.raises(InvalidArgument, match="64 characters"):
         tabulate(b"a" * 64)
+
+
+def test_what_llvm_cannot_do_ends_no_process() -> None:
+    keys = "\n".join(f"t{n} = StateMap(key_bytes={200 + 8 * n})" for n in range(5))
+    uses = "\n".join(f"    self.t{n}.put(event.comm, {n})" for n in range(5))
+    handler = make(f"if event.comm is not None:\n{uses}\nreturn SKIP_EVENT", members=keys)
+    try:
+        frame = read_frame()
+    except FileNotFoundError:
+        pytest.skip("installed without the programs for the kernel")
+    with pytest.raises(InvalidArgument, match=r"LLVM cannot make a program of this handler: .*stack limit"):
+        compile_handler(handler, frame)
