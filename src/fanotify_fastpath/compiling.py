@@ -96,7 +96,7 @@ def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:
     :param handler: its class
     :param frame: the bitcode that calls it, see :func:`read_frame`
     :raises CompileError: something in it cannot be compiled
-    :raises InvalidArgument: its source is not to be had
+    :raises InvalidArgument: its source is not to be had, or LLVM cannot make a program of it
     :raises UnsupportedFeature: llvmlite is not installed
     """
     vocabulary = describe_handler(handler)
