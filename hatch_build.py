@@ -26,6 +26,8 @@ SRC = "src"
 INCLUDE = "bpf/include"
 #: where the programs for the kernel go, below the package
 OBJECTS = "_bpf/objects"
+#: where the headers for handlers in C go
+HEADERS = "_bpf/include"
 #: the modules in C are only for these machines
 IS_64_BIT = sys.maxsize > 1 << 32
 PACKAGE = "fanotify_fastpath"
@@ -51,18 +53,27 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
         is_editable = version == "editable"
         if is_editable:
             remove_compiled(source)
+        # removed with this object: a wheel is put together after this method
+        self._made = tempfile.TemporaryDirectory()
+        directory = Path(self._made.name)
+        self._add(copy_headers(Path(self.root), directory), build_data, is_editable)
         reason = why_pure()
         if reason:
             self.app.display_warning(f"{PACKAGE} is not compiled: slower, and without the kernel engine: {reason}")
             return
-        # removed with this object: a wheel is put together after this method
-        self._made = tempfile.TemporaryDirectory()
-        directory = Path(self._made.name)
         made = compile_modules(source, self.config["modules"], self.config["c-modules"], directory)
         try:
             made += compile_programs(Path(self.root), directory)
         except (OSError, subprocess.CalledProcessError) as exc:
             self.app.display_warning(f"{PACKAGE} is made without the kernel engine: clang: {exc}")
+        self._add(made, build_data, is_editable)
+        if not is_editable:
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+
+    def _add(self, made: list[Path], build_data: dict[str, Any], is_editable: bool) -> None:
+        """Put files beside the sources, or into the wheel."""
+        directory, source = Path(self._made.name), Path(self.root, SRC)
         for path in made:
             inside = path.relative_to(directory)
             if is_editable:
@@ -70,9 +81,6 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
                 shutil.copy2(path, source / inside)
             else:
                 build_data["force_include"][str(path)] = str(inside)
-        if not is_editable:
-            build_data["pure_python"] = False
-            build_data["infer_tag"] = True
 
 
 def why_pure() -> str | None:
@@ -144,6 +152,19 @@ def compile_modules(source: Path, modules: list[str], c_modules: list[str], dire
     return sorted(directory.rglob("*.so"))
 
 
+def copy_headers(root: Path, directory: Path) -> list[Path]:
+    """
+    Copy the headers that a handler in C includes.
+
+    :param root: of the project
+    :param directory: where the copies lie as they do below the source
+    :return: these
+    """
+    to = directory / PACKAGE / HEADERS
+    to.mkdir(parents=True)
+    return [Path(shutil.copy2(header, to)) for header in sorted(Path(root, INCLUDE).glob("handler*.h"))]
+
+
 def compile_programs(root: Path, directory: Path) -> list[Path]:
     """
     Compile the programs for the kernel.
@@ -165,6 +186,7 @@ def compile_programs(root: Path, directory: Path) -> list[Path]:
         made.append(to)
     # what a compiled handler is linked with: for LLVM, not for the kernel
     frame = directory / PACKAGE / OBJECTS / "handler_frame.bc"
-    command = ["clang", *BPF_FLAGS, f"-I{INCLUDE}", "-emit-llvm", "-c", "bpf/handler_frame.c", "-o", str(frame)]
+    flags = [*BPF_FLAGS, f"-I{INCLUDE}", "-emit-llvm", "-fdebug-compilation-dir=."]
+    command = ["clang", *flags, "-c", "bpf/handler_frame.c", "-o", str(frame)]
     subprocess.run(command, check=True, cwd=root)
     return [*made, frame]

@@ -12,7 +12,7 @@ int on_fsnotify(unsigned long long *ctx)
 
 	/* the verifier lets a program read no pointer to void from its context */
 	bpf_get_func_arg(ctx, 1, &data);
-	dispatch(ctx[0], (const void *)data, ctx[2], (const struct inode *)ctx[3], (const void *)ctx[4],
+	dispatch(ctx, ctx[0], (const void *)data, ctx[2], (const struct inode *)ctx[3], (const void *)ctx[4],
 		 (const struct inode *)ctx[5]);
 	return 0;
 }

@@ -9,7 +9,7 @@
 SEC("kprobe/fsnotify")
 int on_fsnotify_kp(struct pt_regs *ctx)
 {
-	dispatch(ctx->di, (const void *)ctx->si, ctx->dx,
+	dispatch(ctx, ctx->di, (const void *)ctx->si, ctx->dx,
 		 (const struct inode *)ctx->cx, (const void *)ctx->r8,
 		 (const struct inode *)ctx->r9);
 	return 0;

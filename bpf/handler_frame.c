@@ -4,17 +4,9 @@
  *
  * It is compiled to bitcode, not to an object: handle() comes from the compiler of handlers.
  */
+#define HANDLE_IS_LINKED
 #include "vmlinux_min.h"
-#include <bpf/bpf_helpers.h>
-#include "handler.h"
-
-/* the event that is being decided, filled in by who calls: one for each CPU, because nothing else has room for it */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct fp_handler_event);
-} handled SEC(".maps");
+#include "handler.bpf.h"
 
 /* user space reshapes those that the handler has, and leaves out the others */
 #define STATE(n)                                 \
@@ -37,7 +29,6 @@ STATE(7);
 /* of the compiler: the constants, and how many bytes they have */
 extern const __u8 attributes[];
 extern const __u64 attributes_size;
-extern int handle(struct fp_handler_event *event);
 
 /* the number that is compared with a bound is to be the one that is added to an address */
 #define KEEP(number) asm("" : "+r"(number))
@@ -136,34 +127,3 @@ __noinline int contains(const struct fp_handler_event *event, __u32 offset, __u3
 			return 1;
 	return 0;
 }
-
-static __always_inline int decide(void)
-{
-	__u32 key = 0;
-	struct fp_handler_event *event = bpf_map_lookup_elem(&handled, &key);
-
-	if (event)
-		event->verdict = handle(event);
-	return 0;
-}
-
-SEC("fentry/fsnotify")
-int handle_fentry(void *ctx)
-{
-	return decide();
-}
-
-SEC("kprobe/fsnotify")
-int handle_kprobe(void *ctx)
-{
-	return decide();
-}
-
-/* for BPF_PROG_RUN */
-SEC("raw_tp/sys_enter")
-int handle_run(void *ctx)
-{
-	return decide();
-}
-
-char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,7 +5,8 @@ import pickle
 import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -76,3 +77,26 @@ def as_nobody(function: Callable[[], T]) -> T:
         return function()
 
     return in_child(unprivileged)
+
+
+@contextmanager
+def staying(function: Callable[[], object]) -> Iterator[int]:
+    """A child that has run *function* and keeps what that returned, until it is killed; at the end it is."""
+    ready, told = os.pipe()
+    pid = fork()
+    if pid == 0:
+        try:
+            kept = function()
+            os.write(told, b"1")
+            signal.pause()
+            del kept
+        finally:
+            os._exit(1)
+    os.close(told)
+    try:
+        with open(ready, "rb") as pipe:
+            assert pipe.read(1) == b"1", "the child failed"
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

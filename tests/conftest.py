@@ -15,6 +15,7 @@ from types import FrameType
 import pytest
 
 from engines import ENGINES
+from fanotify_fastpath._modules.listing import Listing, shared_list
 from mounting import KINDS, LARGE_MIB, Filesystem, Filesystems, Mounter, is_root_required
 
 #: directories of tests that need root
@@ -103,6 +104,15 @@ def mounts(no_leaks: None, session_mounts: Mounter) -> Iterator[Mounter]:
         yield mounter
     finally:
         mounter.undo()
+
+
+@pytest.fixture
+def own_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Listing:
+    """The shared list, in directories of the test's own; the second is no bpf filesystem."""
+    monkeypatch.setattr(shared_list, "directory", os.fsencode(tmp_path / "list"))
+    monkeypatch.setattr(shared_list, "readable", os.fsencode(tmp_path / "readable"))
+    monkeypatch.setattr(shared_list, "owner_uid", os.geteuid())
+    return shared_list
 
 
 def open_descriptors() -> dict[str, str]:

@@ -1,10 +1,11 @@
 """
-Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h`` and what it includes.
+Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h`` and ``handler.h`` beside it.
 
 usage: python tools/gen_abi.py [--check]
 
-The header is compiled by clang, and the types are read from the BTF in the object, so that what Python believes is what
-the compiler made. With ``--check`` nothing is written: the exit code is 1 when the file is not what would be written.
+The headers are compiled by clang, and the types are read from the BTF in the object, so that what Python believes is
+what the compiler made. With ``--check`` nothing is written: the exit code is 1 when the file is not what would be
+written.
 """
 
 import re
@@ -20,8 +21,8 @@ from fanotify_fastpath._bpf.libbpf import Object
 
 ROOT = Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "bpf" / "include"
-HEADER = INCLUDE / "fp_abi.h"
-INCLUDED = (INCLUDE / "handler.h",)
+HEADER = INCLUDE / "fp_abi.h"  # which includes the others
+HEADERS = (HEADER, INCLUDE / "handler.h")
 GENERATED = ROOT / "src" / "fanotify_fastpath" / "_bpf" / "_abi.py"
 PREFIX = "fp_"
 _DEFINED = re.compile(rf"^(struct|enum) ({PREFIX}\w+) {{", re.MULTILINE)
@@ -30,7 +31,7 @@ _HEAD = '''\
 """
 What the programs in the kernel and user space both read: structures by name, numbers as enumerations.
 
-Written by tools/gen_abi.py from bpf/include/fp_abi.h; to change it, change that file and run the tool.
+Written by tools/gen_abi.py from bpf/include/fp_abi.h and handler.h; to change it, change these and run the tool.
 """
 
 from enum import IntEnum
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if GENERATED.read_text() == text:
         return 0
-    print(f"{GENERATED.relative_to(ROOT)} is not what {HEADER.relative_to(ROOT)} gives: run tools/gen_abi.py")
+    print(f"{GENERATED.relative_to(ROOT)} is not what {INCLUDE.relative_to(ROOT)} gives: run tools/gen_abi.py")
     return 1
 
 
@@ -63,8 +64,8 @@ def generate() -> str:
 
 
 def compiled_layouts() -> Layouts:
-    """What clang makes of the header, for BPF."""
-    text = "".join(path.read_text() for path in (HEADER, *INCLUDED))
+    """What clang makes of the headers, for BPF."""
+    text = "".join(header.read_text() for header in HEADERS)
     # clang keeps a type only if something outside of functions uses it; libbpf leaves the section ".export" alone
     exports = "".join(
         f'const {kind} {name} *export_{name} __attribute__((section(".export"), used)) = 0;\n'

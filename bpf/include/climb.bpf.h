@@ -13,6 +13,22 @@
 /* a climb that moves disturb so often in a row is said to be torn */
 #define FP_TRIES 4
 
+/* Note how far up a root is that decides for some slots. */
+static __always_inline void note_nearest(struct workspace *work, const struct fp_root *root)
+{
+	struct climb *climb = &work->climb;
+	__u32 n = work->n_nearest;
+	struct nearest *nearest;
+
+	if (n >= FP_N_NEAREST)
+		return;
+	nearest = &work->nearest[n];
+	for (int w = 0; w < FP_SLOT_WORDS; w++)
+		nearest->slots.words[w] = climb->open.words[w] & root->include.words[w];
+	nearest->n_steps = climb->n_steps;
+	work->n_nearest = n + 1;
+}
+
 static __always_inline void meet_root(struct climb *climb, const struct fp_root *root)
 {
 	for (int n = 0; n < FP_SLOT_WORDS; n++) {
@@ -26,6 +42,7 @@ static __always_inline void begin_climb(struct climb *climb, const void *at)
 	climb->at = at;
 	climb->has_arrived = false;
 	climb->has_met_object = false;
+	climb->n_steps = 0;
 	for (int n = 0; n < FP_SLOT_WORDS; n++) {
 		climb->inside.words[n] = 0;
 		climb->open.words[n] = ~0ull;
@@ -110,8 +127,12 @@ static long climb_step(__u32 n, struct climber *climber)
 		return 1;
 	}
 	root = bpf_map_lookup_elem(&roots, &key);
-	if (root)
+	if (root) {
+		if (climb->counts_depth)
+			note_nearest(work, root);
 		meet_root(climb, root);
+	}
+	climb->n_steps++;
 	if (parent == dentry) {
 		struct super_block *sb = fp_as(super_block, fp_get(inode, i_sb));
 

@@ -1,157 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/*
- * An event that somebody may want: decide exactly, put its record together, and give it to each group.
- */
+/* An event that somebody may want: decide exactly, and put its record together. */
 #ifndef DELIVER_BPF_H
 #define DELIVER_BPF_H
 
 #include "climb.bpf.h"
-#include "merge.bpf.h"
+#include "handing.bpf.h"
 #include "namespace.bpf.h"
-
-struct handing {
-	struct workspace *work;
-	__u64 bits;
-	__u32 first;
-	__u32 mask;
-	__u32 size;
-	__u32 begin;
-	__u32 tgid;
-	__u64 done[FP_N_GROUPS / 64];
-};
-
-static __always_inline bool lies_in(const struct fp_event *event, __u32 slot)
-{
-	__u32 word = slot / 64 & (FP_SLOT_WORDS - 1);
-
-	return (event->inside.words[word] | event->old_inside.words[word]) >> (slot & 63) & 1;
-}
-
-static __always_inline bool passes(const struct fp_group *group, const struct fp_event *event)
-{
-	if (event->flags & FP_UNDECIDED)
-		return true;
-	for (__u32 n = 0; n < FP_N_FILTERS; n++) {
-		if (n >= group->n_filters)
-			break;
-		if (!lies_in(event, group->filters[n]))
-			return false;
-	}
-	return true;
-}
-
-/*
- * What is compared must be what is used, not a copy of it: Linux 6.1 cannot tell. So this is a function of its own, in which
- * nothing else needs a register.
- */
-static __noinline long put_out(void *ring, struct workspace *work, __u64 begin, __u64 size)
-{
-	barrier_var(begin);
-	barrier_var(size);
-	if (begin > FP_PATHS || size > FP_PATHS + sizeof(struct fp_event))
-		return -1;
-	return bpf_ringbuf_output(ring, &work->paths[begin], size, 0);
-}
-
-static __always_inline void hand_to_group(struct handing *handing, __u32 number, __u32 types)
-{
-	struct workspace *work = handing->work;
-	struct sending *sending = 0;
-	struct fp_group *group;
-	__u64 position = 0;
-	void *ring;
-	__u32 size = handing->size;
-	__u32 begin = handing->begin;
-
-	number &= FP_N_GROUPS - 1;
-	group = &tables.groups[number];
-	if (handing->tgid == tables.settings.own_tgid && !(group->flags & FP_INCLUDE_SELF))
-		return;
-	if (handing->done[number / 64] >> (number & 63) & 1)
-		return;
-	handing->done[number / 64] |= 1ull << (number & 63);
-	if (work->event.kind == FP_EVENT && !passes(group, &work->event)) {
-		__sync_fetch_and_add(&group->n_skipped, 1);
-		return;
-	}
-	ring = bpf_map_lookup_elem(&rings, &number);
-	if (!ring)
-		return;
-	if (work->event.kind == FP_EVENT && may_merge(group, types)) {
-		describe(&work->sent, work, group, number, types);
-		sending = sending_of(&work->sent);
-		if (sending && is_waiting(sending, &work->sent, ring)) {
-			__sync_fetch_and_add(&group->n_merged, 1);
-			return;
-		}
-		position = bpf_ringbuf_query(ring, BPF_RB_PROD_POS);
-	}
-	work->event.mask = types;
-	work->event.n_dropped = group->n_dropped;
-	if (put_out(ring, work, begin, size)) {
-		__sync_fetch_and_add(&group->n_dropped, 1);
-		return;
-	}
-	if (sending) {
-		sending->what = work->sent;
-		sending->position = position;
-	}
-	__sync_fetch_and_add(&group->n_sent, 1);
-	if (work->event.flags & FP_UNDECIDED)
-		__sync_fetch_and_add(&group->n_undecided, 1);
-}
 
 static __always_inline bool is_single(__u64 bits)
 {
 	return !(bits & (bits - 1));
-}
-
-/* one slot of a word; called by bpf_loop */
-static long hand_step(__u32 n, struct handing *handing)
-{
-	__u64 bits = handing->bits;
-	__u32 number;
-	struct fp_slot *slot;
-
-	number = handing->first + lowest_bit(bits);
-	handing->bits = bits & (bits - 1);
-	slot = &tables.slots[number & (FP_N_SLOTS - 1)];
-	if (handing->work->event.kind == FP_EVENT) {
-		__u32 types = slot->mask & handing->mask & ~FS_ISDIR;
-
-		if (types)
-			hand_to_group(handing, slot->group, types | (handing->mask & FS_ISDIR));
-	} else {
-		hand_to_group(handing, slot->group, handing->mask);
-	}
-	return !handing->bits;
-}
-
-/* Give the record in the workspace to the owners of these slots. */
-__noinline int hand_out(__u32 workspace, const struct fp_slots *whom, __u32 mask, __u32 begin)
-{
-	struct workspace *work = workspace_of(workspace);
-	struct handing handing = {
-		.work = work,
-		.mask = mask,
-		.begin = begin & ~7u,
-		.size = FP_PATHS + sizeof(struct fp_event) - (begin & ~7u),
-	};
-
-	if (!work || !whom)
-		return 0;
-	handing.tgid = bpf_get_current_pid_tgid() >> 32;
-	for (int w = 0; w < FP_SLOT_WORDS; w++) {
-		handing.bits = whom->words[w];
-		handing.first = w * 64;
-		if (!handing.bits)
-			continue;
-		if (is_single(handing.bits))
-			hand_step(0, &handing);
-		else
-			bpf_loop(64, hand_step, &handing, 0);
-	}
-	return 0;
 }
 
 struct choice {
@@ -239,9 +97,12 @@ static __always_inline void climb_by_name(struct workspace *work, const void *di
 
 		if (root) {
 			work->climb.has_met_object = true;
+			if (work->climb.counts_depth)
+				note_nearest(work, root);
 			meet_root(&work->climb, root);
 		}
 	}
+	work->climb.n_steps = 1;
 	put_name(work, fp_get(fp_as(qstr, name), len), fp_get(fp_as(qstr, name), name));
 }
 
@@ -267,6 +128,8 @@ static __always_inline void begin_survey(struct workspace *work)
 	work->climb.flags = 0;
 	work->climb.begin = FP_PATHS;
 	work->climb.limit = FP_PATHS - FP_PATH_MAX;
+	work->climb.counts_depth = tables.settings.is_depth_needed;
+	work->n_nearest = 0;
 }
 
 static __always_inline void survey(struct workspace *work)
@@ -286,6 +149,7 @@ static __always_inline void survey(struct workspace *work)
 		__u32 begin = climb->begin;
 
 		climb->limit = begin > FP_PATH_MAX ? begin - FP_PATH_MAX : 0;
+		climb->counts_depth = false;
 		survey_side(FOR_DISPATCH, true);
 		event->old_path_len = begin - climb->begin;
 		event->old_inside = climb->inside;
@@ -341,7 +205,8 @@ __noinline int look_closer(void)
 
 	if (!work)
 		return 0;
-	if (work->incident.directory && !work->incident.old_directory)
+	/* what is kept of a place does not tell how deep it lies */
+	if (work->incident.directory && !work->incident.old_directory && !tables.settings.is_depth_needed)
 		place = place_of(&work->incident.directory_key);
 	sequence = rename_sequence();
 	if (place && !(sequence & 1) && survey_by_place(work, place, sequence))
@@ -359,7 +224,7 @@ __noinline int look_closer(void)
 	return 0;
 }
 
-/* Put together what is told of an event, and send it to those who want it. */
+/* Put together what is told of an event, and begin to hand it to those who want it. Returns false if nobody does. */
 __noinline int deliver(void)
 {
 	struct workspace *work = workspace_of(FOR_DISPATCH);
@@ -367,11 +232,11 @@ __noinline int deliver(void)
 	struct fp_slots wanted;
 
 	if (!work)
-		return 0;
+		return false;
 	incident = &work->incident;
 	wanted = incident->wanted;
 	if (!choose(&wanted, incident->mask))
-		return 0;
+		return false;
 	work->climb.dev = incident->key.dev;
 	work->climb.superblock_epoch = incident->superblock_epoch;
 	work->climb.settings_epoch = incident->settings_epoch;
@@ -388,22 +253,22 @@ __noinline int deliver(void)
 			wanted.words[w] &= work->event.inside.words[w] | work->event.old_inside.words[w] |
 					   ~superblock->subtrees.words[w];
 	}
-	hand_out(FOR_DISPATCH, &wanted, incident->mask, work->climb.begin);
-	return 0;
+	begin_handing(work, &wanted, incident->mask, work->climb.begin);
+	return true;
 }
 
-/* Tell the owners of these slots of something other than an event. */
+/* Begin to tell the owners of these slots of something other than an event. Returns false if that cannot be. */
 __noinline int tell(const struct fp_slots *whom, __u32 kind)
 {
 	struct workspace *work = workspace_of(FOR_DISPATCH);
 
 	if (!work || !whom)
-		return 0;
+		return false;
 	fill_in(&work->event, &work->incident, kind);
 	work->event.inside = *whom;
 	work->event.old_inside = *whom;
-	hand_out(FOR_DISPATCH, whom, work->incident.mask, FP_PATHS);
-	return 0;
+	begin_handing(work, whom, work->incident.mask, FP_PATHS);
+	return true;
 }
 
 #endif

@@ -9,6 +9,7 @@
 #define DENY_BPF_H
 
 #include "climb.bpf.h"
+#include "namespace.bpf.h"
 
 #define PF_KTHREAD 0x00200000
 /* nobody can make a path so long, but one may climb down step by step */
@@ -25,6 +26,37 @@ struct {
 	__type(value, __u8);
 } exceptions SEC(".maps");
 
+/* an object, as stat() tells it */
+struct listed_object {
+	__u64 dev;
+	__u64 inode;
+};
+
+/* what handlers have in mind, by slot: processes by their numbers as the listener sees them, and objects */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, FP_N_SLOTS);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(key_size, sizeof(__u64));
+		__uint(value_size, sizeof(__u64));
+	});
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, FP_N_SLOTS);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(key_size, sizeof(struct listed_object));
+		__uint(value_size, sizeof(__u64));
+	});
+} objects SEC(".maps");
+
 const enum fp_deny *export_deny SEC(".export") = 0;
 const enum fp_guard_flag *export_guard_flag SEC(".export") = 0;
 const struct fp_exception *export_exception SEC(".export") = 0;
@@ -36,6 +68,7 @@ struct ascent {
 
 struct judgement {
 	__u64 bits;
+	__u64 at;
 	__u32 first;
 	__u32 operations;
 	bool is_decided;
@@ -104,6 +137,28 @@ static __always_inline bool is_program_excepted(__u32 slot)
 	return bpf_map_lookup_elem(&exceptions, &exception);
 }
 
+static __always_inline bool is_process_listed(__u32 slot)
+{
+	void *list = bpf_map_lookup_elem(&processes, &slot);
+	struct task_struct *task = fp_as(task_struct, bpf_get_current_task());
+	__u64 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	if (tables.settings.pid_level)
+		tgid = number_for_listener(fp_get(fp_as(task_struct, fp_get(task, group_leader)), thread_pid));
+	return list && bpf_map_lookup_elem(list, &tgid);
+}
+
+static __always_inline bool is_object_listed(__u32 slot, __u64 at)
+{
+	void *list = bpf_map_lookup_elem(&objects, &slot);
+	struct inode *inode = fp_as(inode, fp_get(fp_as(dentry, at), d_inode));
+	struct listed_object object;
+
+	object.dev = number_of_device(fp_get(fp_as(super_block, fp_get(inode, i_sb)), s_dev));
+	object.inode = fp_get(inode, i_ino);
+	return list && bpf_map_lookup_elem(list, &object);
+}
+
 /* what the owner of one slot says; called by bpf_loop */
 static long judge_step(__u32 n, struct judgement *judgement)
 {
@@ -122,6 +177,10 @@ static long judge_step(__u32 n, struct judgement *judgement)
 		return 0;
 	if (guard->flags & FP_EXCEPTS_EXES && is_program_excepted(slot))
 		return 0;
+	if (guard->flags & FP_ONLY_PROCESSES && !is_process_listed(slot))
+		return 0;
+	if (guard->flags & FP_ONLY_OBJECTS && !is_object_listed(slot, judgement->at))
+		return 0;
 	if (!judgement->is_decided) {
 		__sync_fetch_and_add(&guard->n_undecided, 1);
 		if (!(guard->flags & FP_DENY_UNDECIDED))
@@ -132,9 +191,15 @@ static long judge_step(__u32 n, struct judgement *judgement)
 	return 0;
 }
 
-static __always_inline bool is_judged(__u64 bits, __u32 first, __u32 operations, bool is_decided)
+static __always_inline bool is_judged(__u64 at, __u64 bits, __u32 first, __u32 operations, bool is_decided)
 {
-	struct judgement judgement = {.bits = bits, .first = first, .operations = operations, .is_decided = is_decided};
+	struct judgement judgement = {
+		.at = at,
+		.bits = bits,
+		.first = first,
+		.operations = operations,
+		.is_decided = is_decided,
+	};
 
 	if (!bits)
 		return false;
@@ -169,10 +234,10 @@ __noinline int is_denied(__u64 at, __u32 operations)
 		return 0;
 	bpf_loop(FP_DENY_TRIES, try_step, &ascent, 0);
 	for (int w = 0; w < FP_SLOT_WORDS; w++)
-		denied |= is_judged(climb->inside.words[w], w * 64, operations, true);
+		denied |= is_judged(at, climb->inside.words[w], w * 64, operations, true);
 	for (int w = 0; w < FP_SLOT_WORDS && !climb->has_arrived; w++)
-		denied |= is_judged(climb->open.words[w] & tables.superblocks[place].subtrees.words[w], w * 64,
-				    operations, false);
+		denied |= is_judged(at, climb->open.words[w] & tables.superblocks[place].subtrees.words[w],
+				    w * 64, operations, false);
 	return denied;
 }
 

@@ -9,6 +9,8 @@
 
 /* event types; the rest of a mask are flags */
 #define FS_TYPES 0x1000ffff
+/* programs of handlers that are asked about one event at most; the kernel has a limit too (MAX_TAIL_CALL_CNT, 33) */
+#define FP_ASKED_MAX 64
 
 static __always_inline void add_slots(struct fp_slots *to, const struct fp_slots *some)
 {
@@ -40,6 +42,7 @@ static __always_inline void ask_directory(struct incident *incident, const void 
 	work->climb.superblock_epoch = incident->superblock_epoch;
 	work->climb.settings_epoch = incident->settings_epoch;
 	work->climb.may_ask_answers = true;
+	work->climb.counts_depth = false;
 	work->climb.begin = 0;
 	work->climb.limit = 0;
 	if (climb_for_answer(FOR_DISPATCH, key))
@@ -95,7 +98,7 @@ static __always_inline bool is_overwritten(const struct incident *incident)
 	return !fp_get(inode, i_nlink) && (!incident->dentry || !fp_get(dentry, d_hash.pprev));
 }
 
-/* A root that is gone, a filesystem that is gone. */
+/* A root that is gone, a filesystem that is gone. Returns true if there is something to be handed out. */
 __noinline int tell_ends(void)
 {
 	struct workspace *work = workspace_of(FOR_DISPATCH);
@@ -106,7 +109,7 @@ __noinline int tell_ends(void)
 	__u32 mask;
 
 	if (!work)
-		return 0;
+		return false;
 	incident = &work->incident;
 	mask = incident->mask;
 	superblock = &tables.superblocks[incident->superblock & (FP_N_SUPERBLOCKS - 1)];
@@ -121,12 +124,12 @@ __noinline int tell_ends(void)
 	if (mask & FS_DELETE && mask & FS_ISDIR && !incident->key.generation)
 		__sync_fetch_and_add(&superblock->epoch, 1);
 	if (mask & FS_DELETE && !(mask & FS_ISDIR) && fp_get(fp_as(inode, incident->inode), i_nlink))
-		return 0;
+		return false;
 	if (mask & FS_ATTRIB && !is_overwritten(incident))
-		return 0;
+		return false;
 	root = bpf_map_lookup_elem(&roots, &incident->key);
 	if (!root)
-		return 0;
+		return false;
 	whom = root->include;
 	/* what is made later may have the same number, and is no root */
 	bpf_map_delete_elem(&roots, &incident->key);
@@ -180,7 +183,34 @@ static __always_inline void locate(struct incident *incident, const void *data, 
 	incident->inode = inode;
 }
 
-static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_type, const struct inode *dir,
+/* Run the program of an attachment. Without one, or after too many, it comes back with the verdict as it was. */
+static __noinline int ask_program(void *ctx, __u32 attachment)
+{
+	int result = 0;
+
+	bpf_tail_call(ctx, &handlers, attachment);
+	barrier_var(result);
+	return result;
+}
+
+/* Hand out what is ready, and have handlers asked in between. */
+static __always_inline void hand_out(void *ctx)
+{
+	struct workspace *work;
+	int attachment = -1;
+
+	for (int n = 0; n < FP_ASKED_MAX; n++) {
+		attachment = hand_on();
+		if (attachment < 0 || ask_program(ctx, attachment))
+			return;
+	}
+	work = workspace_of(FOR_DISPATCH);
+	if (work)
+		work->handing.gives_up = true;
+	hand_on();
+}
+
+static __always_inline void dispatch(void *ctx, __u32 mask, const void *data, __u32 data_type, const struct inode *dir,
 				     const void *name, const struct inode *inode)
 {
 	const struct inode *any = fp_as(inode, inode ? inode : dir);
@@ -231,10 +261,11 @@ static __always_inline void dispatch(__u32 mask, const void *data, __u32 data_ty
 		incident->directory = incident->dentry = dentry_of(fp_as(inode, incident->inode));
 		incident->directory_key = incident->key;
 	}
-	if (is_any(&incident->wanted))
-		deliver();
-	if (ends)
-		tell_ends();
+	if (is_any(&incident->wanted) && deliver())
+		hand_out(ctx);
+	/* no handler is asked about it */
+	if (ends && tell_ends())
+		hand_on();
 }
 
 #endif

@@ -22,7 +22,9 @@ enum fp_limit {
 	FP_SLOT_WORDS = 4,
 	FP_N_GROUPS = 256,
 	FP_N_SUPERBLOCKS = 1024,
-	FP_N_FILTERS = 8,
+	/* handlers of a group that the programs ask, and those of all groups together */
+	FP_N_LINKS = 16,
+	FP_N_ATTACHMENTS = 1024,
 	FP_PATH_MAX = 4096,
 };
 
@@ -41,6 +43,8 @@ enum fp_flag {
 	FP_TRUNCATED = 2,
 	/* directories were being renamed all the while: path and membership may mix the tree before and after */
 	FP_TORN = 4,
+	/* a handler failed */
+	FP_HANDLER_FAILED = 8,
 };
 
 /* one bit for each slot */
@@ -85,6 +89,10 @@ struct fp_event {
 	__u16 mode;
 	__u16 path_len;
 	__u16 old_path_len;
+	/* which of the group's chains was in use (the low bits), and how many of its handlers have let the event pass */
+	__u16 chain;
+	__u16 n_passed;
+	__u32 reserved;
 	char comm[16];
 };
 
@@ -136,6 +144,23 @@ enum fp_group_flag {
 	FP_WITH_TID = 4,
 };
 
+enum fp_link {
+	/* the link is the number of an attachment, whose program is asked; without it, of a slot in which an event must lie */
+	FP_LINK_PROGRAM = 0x40000000,
+	/* for n_passed: a handler has ended the chain, and none is left to be asked */
+	FP_PASSED_ALL = 0xffff,
+};
+
+/* the handlers of a group from the first on, as far as the programs can ask them */
+struct fp_chain {
+	/* enum fp_field: what they need to know */
+	__u32 needs;
+	__u32 n_links;
+	__u32 links[FP_N_LINKS];
+	/* the slots from whose roots depth is counted */
+	struct fp_slots counted;
+};
+
 struct fp_group {
 	__u64 n_dropped;
 	__u64 n_sent;
@@ -146,10 +171,18 @@ struct fp_group {
 	__u32 flags;
 	/* how often this place was given to a group */
 	__u32 serial;
-	/* an event is sent only if it lies in each of these slots */
-	__u32 n_filters;
-	__u32 filters[FP_N_FILTERS];
+	/* grows with each change of the handlers; its lowest bit says which of the two is in use */
+	__u32 chain;
 	__u32 reserved;
+	struct fp_chain chains[2];
+};
+
+/* what became of the events that a handler's program was asked about */
+struct fp_attachment {
+	__u64 n_seen;
+	__u64 n_skipped;
+	__u64 n_denied;
+	__u64 n_failed;
 };
 
 struct fp_settings {
@@ -164,6 +197,9 @@ struct fp_settings {
 	__u32 pid_namespace;
 	/* our process has ended: nothing is denied any more, whoever may still hold the programs */
 	__u32 is_over;
+	/* a handler needs FP_DEPTH */
+	__u32 is_depth_needed;
+	__u32 reserved;
 };
 
 /* operations that a slot's owner denies in it */
@@ -189,6 +225,9 @@ enum fp_guard_flag {
 	FP_DENY_UNDECIDED = 1,
 	FP_EXCEPTS_UIDS = 2,
 	FP_EXCEPTS_EXES = 4,
+	/* only to the processes, and only for the objects, that are in the slot's lists */
+	FP_ONLY_PROCESSES = 8,
+	FP_ONLY_OBJECTS = 16,
 };
 
 /* of a filesystem, in the place that it has among the superblocks: all that is denied anywhere on it */
@@ -221,6 +260,7 @@ struct fp_tables {
 	struct fp_superblock superblocks[FP_N_SUPERBLOCKS];
 	struct fp_slot slots[FP_N_SLOTS];
 	struct fp_group groups[FP_N_GROUPS];
+	struct fp_attachment attachments[FP_N_ATTACHMENTS];
 	struct fp_guarded guarded[FP_N_SUPERBLOCKS];
 	struct fp_guard guards[FP_N_SLOTS];
 };

@@ -42,6 +42,7 @@ int inspect(struct bpf_iter__task_file *ctx)
 	work->climb.superblock_epoch = 0;
 	work->climb.settings_epoch = 0;
 	work->climb.may_ask_answers = false;
+	work->climb.counts_depth = false;
 	for (int n = 0; n < FP_TRIES; n++) {
 		__u32 sequence = rename_sequence();
 

@@ -112,10 +112,23 @@ struct climb {
 	__u32 settings_epoch;
 	/* enum fp_flag */
 	__u32 flags;
+	/* directories passed so far */
+	__u32 n_steps;
 	bool has_arrived;
 	/* the object itself was found to be a root or an exception, not a directory that it lies in */
 	bool has_met_object;
 	bool may_ask_answers;
+	bool counts_depth;
+};
+
+/* the roots that a climb met first are those that count; no more than this many are needed in earnest */
+#define FP_N_NEAREST 4
+
+/* a root that a climb met: for which slots it decided, and how far up it was */
+struct nearest {
+	struct fp_slots slots;
+	__u32 n_steps;
+	__u32 reserved;
 };
 
 /* an event, by the arguments of fsnotify() */
@@ -160,6 +173,35 @@ struct sent {
 	__u32 reserved;
 };
 
+#define FP_SHOWN 0x80000000
+
+/* a record on its way to those who want it, one group after the other */
+struct handing {
+	/* the slots still to be served: a word of them, the number of the first bit in it, and the next word */
+	struct fp_slots whom;
+	__u64 bits;
+	__u32 first;
+	__u32 next_word;
+	/* of the incident; and those that the group wants */
+	__u32 mask;
+	__u32 types;
+	/* where the record stands in the workspace */
+	__u32 begin;
+	__u32 size;
+	/* in the first namespace */
+	__u32 tgid;
+	__u32 flags;
+	/* the group at hand, and the handler of it that is asked next */
+	__u32 group;
+	__u32 chain;
+	__u32 link;
+	/* enum fp_field: what is told in the event that handlers are shown, and FP_SHOWN when something is */
+	__u32 filled;
+	bool is_asking;
+	bool gives_up;
+	__u64 done[FP_N_GROUPS / 64];
+};
+
 /*
  * Where a record is put together. The functions that are verified by themselves (those that are not static) hand it on by
  * its number, because the verifier forgets what it knows of a pointer that is passed to them.
@@ -172,6 +214,10 @@ struct workspace {
 	struct climb climb;
 	struct incident incident;
 	struct sent sent;
+	struct handing handing;
+	__u32 n_nearest;
+	__u32 reserved;
+	struct nearest nearest[FP_N_NEAREST];
 };
 
 enum { FOR_DISPATCH, FOR_INSPECT, N_WORKSPACES };
@@ -227,6 +273,14 @@ static __always_inline void key_of(struct fp_key *key, const struct inode *inode
 	key->inode = fp_get(inode, i_ino);
 	key->dev = dev;
 	key->generation = fp_get(inode, i_generation);
+}
+
+/* a device's number as stat() tells it: new_encode_dev() in include/linux/kdev_t.h, and what glibc makes of it */
+static __always_inline __u64 number_of_device(__u32 dev)
+{
+	__u64 major = dev >> 20, minor = dev & 0xfffff;
+
+	return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffull) << 12;
 }
 
 static __always_inline __u32 hash_of(const struct fp_key *key)

@@ -8,6 +8,7 @@ Who touched what under this directory, and forbidding it: subtree watching on fa
 
 from fanotify_fastpath.builtin import AllowDenyList, IgnorePrefix, MonitorSubtree
 from fanotify_fastpath.chain import Attachment
+from fanotify_fastpath.declaration import describe
 from fanotify_fastpath.doctor import Check, EngineReport, LiveReport, PathReport, Report, diagnose
 from fanotify_fastpath.errors import (
     Closed,
@@ -22,6 +23,7 @@ from fanotify_fastpath.errors import (
     NotPermitted,
     PathNotFound,
     RegistryError,
+    SourceRefused,
     UnsupportedFeature,
     UnsupportedFilesystem,
     VerifierError,
@@ -32,8 +34,9 @@ from fanotify_fastpath.guard import Guard, guard
 from fanotify_fastpath.handlers import Depends, Handler, HandlerEvent, HandlerFlags
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.mask import Mask, mask_names, parse_mask
-from fanotify_fastpath.registry import Registry, describe, registry
+from fanotify_fastpath.registry import Registry, registry
 from fanotify_fastpath.roots import Root, RootSet
+from fanotify_fastpath.state import Counter, StateMap
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, SKIP_EVENT, Verdict, deny
 from fanotify_fastpath.watch import Watch, awatch, watch
 
@@ -47,6 +50,7 @@ __all__ = [
     "Check",
     "Closed",
     "CompileError",
+    "Counter",
     "Depends",
     "EngineReport",
     "Event",
@@ -77,6 +81,8 @@ __all__ = [
     "Root",
     "RootSet",
     "Scope",
+    "SourceRefused",
+    "StateMap",
     "UnsupportedFeature",
     "UnsupportedFilesystem",
     "Verdict",

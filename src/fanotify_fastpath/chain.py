@@ -8,7 +8,7 @@ handler sends is sent.
 import errno
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +24,29 @@ from fanotify_fastpath.errors import (
 from fanotify_fastpath.handlers import NAME_MAX_BYTES, Handler, HandlerEvent, HandlerFlags
 from fanotify_fastpath.registry import Registry
 from fanotify_fastpath.registry import registry as default_registry
+from fanotify_fastpath.state import take_over
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, Verdict, VerdictKind
 
 #: layout of struct fanotify_fastpath_args: name, version, flags, address of the arguments, their size
 ARGS_LAYOUT = struct.Struct("<64sIIQI")
 ARGS_VERSION = 1
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a handler was asked, and how it decided: in one place, user space or the kernel."""
+
+    n_seen: int = 0
+    n_skipped: int = 0
+    n_denied: int = 0
+    n_failed: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Count what another one has counted too."""
+        self.n_seen += other.n_seen
+        self.n_skipped += other.n_skipped
+        self.n_denied += other.n_denied
+        self.n_failed += other.n_failed
 
 
 @dataclass(eq=False, slots=True)
@@ -38,25 +56,47 @@ class Attachment:
 
     :ivar handler: the instance that serves this attach
     :ivar exclusive: nothing else may be attached beside it
-    :ivar n_seen: events it was shown
-    :ivar n_skipped: events it skipped
-    :ivar n_denied: operations it denied
-    :ivar n_failed: events on which it raised; each was sent as undecided
-    :ivar error: the last exception that it raised
+    :ivar arguments: of the attach, checked
+    :ivar error: the last exception that it raised in user space
+    :ivar obstacle: on engine ``kernel``, why it is asked in user space all the same
+    :ivar tally: what it was asked in user space
+    :ivar tally_in_kernel: tells what it was asked in the kernel
+    :ivar give_back: called when it is detached
     """
 
     handler: Handler
     exclusive: bool = False
-    n_seen: int = 0
-    n_skipped: int = 0
-    n_denied: int = 0
-    n_failed: int = 0
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
     error: Exception | None = field(default=None, repr=False)
+    obstacle: FastpathError | None = field(default=None, repr=False)
+    tally: Tally = field(default_factory=Tally, repr=False)
+    tally_in_kernel: Callable[[], Tally] = field(default=Tally, repr=False)
+    give_back: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
     def name(self) -> str:
         """Name of the handler."""
         return self.handler.name
+
+    @property
+    def n_seen(self) -> int:
+        """Events it was shown."""
+        return self.tally.n_seen + self.tally_in_kernel().n_seen
+
+    @property
+    def n_skipped(self) -> int:
+        """Events it skipped."""
+        return self.tally.n_skipped + self.tally_in_kernel().n_skipped
+
+    @property
+    def n_denied(self) -> int:
+        """Operations it denied."""
+        return self.tally.n_denied + self.tally_in_kernel().n_denied
+
+    @property
+    def n_failed(self) -> int:
+        """Events on which it raised; each was sent as undecided."""
+        return self.tally.n_failed + self.tally_in_kernel().n_failed
 
 
 class Chain:
@@ -100,13 +140,8 @@ class Chain:
         with self._lock:
             self._check_free(exclusive)
             kind = self._registry.get(handler) if isinstance(handler, str) else handler
-            if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
-                raise NotPermitted(
-                    f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
-                    "handlers flagged UNPRIVILEGED work without"
-                )
-            attachment = Attachment(_start(kind, check_arguments(kind.arguments, arguments)), exclusive)
-            self._registry._use(kind, +1)
+            _check_right(kind)
+            attachment = self._make(kind, arguments, exclusive)
             for roots in attachment.handler.root_sets():
                 roots.on_change(self._on_change, self._before_change)
             self._before_change()
@@ -139,12 +174,40 @@ class Chain:
         if not end:
             raise InvalidArgument(f"the handler name has more than {NAME_MAX_BYTES} bytes")
         kind = self._registry.get(name.decode("utf-8", "surrogateescape"))
-        if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
-            raise NotPermitted(f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN)")
+        _check_right(kind)
         if size and (init_args is None or len(init_args) < size):
             raise InvalidArgument("the attach arguments cannot be read", errno.EFAULT)
         arguments = unpack_arguments(kind.arguments, (init_args or b"")[:size])
         return self.attach(kind, arguments, exclusive=True)
+
+    def replace(self, attachment: Attachment, handler: str | type[Handler]) -> None:
+        """
+        Put other code in the place of an attached handler, with its arguments. Each event is judged by one of the two.
+
+        What both remember in the same form is kept.
+
+        :param handler: a registered name, or a class
+        :raises InvalidArgument: *attachment* is not of this group, or its arguments do not fit
+        :raises: as :meth:`attach`; then nothing has changed
+        """
+        with self._lock:
+            if attachment not in self.attachments:
+                raise InvalidArgument("that handler is not attached to this group")
+            kind = self._registry.get(handler) if isinstance(handler, str) else handler
+            _check_right(kind)
+            made = self._make(kind, attachment.arguments, attachment.exclusive)
+            old, new = attachment.handler, made.handler
+            take_over(new, old)
+            for roots in new.root_sets():
+                roots.on_change(self._on_change, self._before_change)
+            attachment.handler, give_back = new, attachment.give_back
+            attachment.give_back = made.give_back
+        self._on_change()
+        for roots in old.root_sets():
+            if roots not in new.root_sets():
+                roots.off_change(self._on_change)
+        old.free()
+        give_back()
 
     def detach(self, what: Attachment | str | None = None) -> None:
         """
@@ -160,42 +223,63 @@ class Chain:
         for attachment in gone:
             for roots in attachment.handler.root_sets():
                 roots.off_change(self._on_change)
-            self._registry._use(type(attachment.handler), -1)
             attachment.handler.free()
+            attachment.give_back()
         if gone:
             self._on_change()
 
-    def judge(self, event: HandlerEvent) -> tuple[Verdict, Attachment | None, bool]:
+    def judge(
+        self, event: HandlerEvent, attachments: Iterable[Attachment] | None = None
+    ) -> tuple[Verdict, Attachment | None, bool]:
         """
         Let the chain decide about one event.
 
+        :param attachments: those that are to be asked, if not all
         :return: the verdict, the attachment that ended the chain (None when all sent), and whether one failed
         """
         failed = False
-        for attachment in self.attachments:
-            attachment.n_seen += 1
+        for attachment in self.attachments if attachments is None else attachments:
+            tally = attachment.tally
+            tally.n_seen += 1
             try:
                 verdict = attachment.handler.handle(event)
             except Exception as exc:  # a handler's bug must not end the stream: sent, said, counted
-                attachment.n_failed += 1
+                tally.n_failed += 1
                 attachment.error = exc
                 failed = True
                 continue
             if verdict is SEND_TO_USERSPACE:
                 continue
             if verdict.kind is VerdictKind.DENY:
-                attachment.n_denied += 1
+                tally.n_denied += 1
             elif verdict.kind is VerdictKind.SKIP_EVENT:
-                attachment.n_skipped += 1
+                tally.n_skipped += 1
             else:
                 continue
             return verdict, attachment, failed
         return SEND_TO_USERSPACE, None, failed
 
+    def _make(self, kind: type[Handler], arguments: dict[str, Any], exclusive: bool) -> Attachment:
+        values = check_arguments(kind.arguments, arguments)
+        give_back = self._registry.borrow(kind)
+        try:
+            return Attachment(_start(kind, values), exclusive, values, give_back=give_back)
+        except BaseException:
+            give_back()
+            raise
+
     def _check_free(self, exclusive: bool) -> None:
         if (exclusive and self.attachments) or any(a.exclusive for a in self.attachments):
             names = ", ".join(a.name for a in self.attachments)
             raise HandlerBusy(f"cannot attach: the group has {names} already; detach it first")
+
+
+def _check_right(kind: type[Handler]) -> None:
+    if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
+        raise NotPermitted(
+            f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
+            "handlers flagged UNPRIVILEGED work without"
+        )
 
 
 def _start(kind: type[Handler], arguments: dict[str, Any]) -> Handler:

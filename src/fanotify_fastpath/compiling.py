@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpField, FpVerdict
 from fanotify_fastpath._compiler import model
@@ -15,8 +16,10 @@ from fanotify_fastpath._compiler.function import compile_function
 from fanotify_fastpath._compiler.linking import link
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath._compiler.ranges import I64, Range, width
+from fanotify_fastpath._programs.code import Code
+from fanotify_fastpath._programs.handler import HandlerInC
 from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, Kind, Roots
-from fanotify_fastpath.errors import CompileError
+from fanotify_fastpath.errors import CompileError, FastpathError, UnsupportedFeature
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import RootSet
@@ -25,6 +28,8 @@ from fanotify_fastpath.verdict import DENY_ERRNOS, Verdict, VerdictKind, deny
 from fanotify_fastpath.widths import WIDTHS, Bytes, Items, Width
 
 _EVENT = LAYOUTS.structs["fp_handler_event"]
+#: what was compiled in this process
+_codes: "WeakKeyDictionary[type[Handler], CompiledHandler | FastpathError]" = WeakKeyDictionary()
 _NUMBERS = {
     VerdictKind.SEND_TO_USERSPACE: FpVerdict.SEND_TO_USERSPACE,
     VerdictKind.SKIP_EVENT: FpVerdict.SKIP_EVENT,
@@ -48,6 +53,40 @@ class CompiledHandler:
     needs: int
     compiled: model.Compiled
     state: dict[str, model.StateKind]
+
+    @property
+    def object_file(self) -> bytes:
+        """Content of the object file."""
+        return self.data
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The map of each attribute that is state."""
+        return {name: f"state_{n}" for n, name in enumerate(self.state)}
+
+    def pack(self, handler: Handler, slot_of: Callable[[RootSet], int | None]) -> bytes:
+        """The constants of one attach; see :func:`pack_attributes`."""
+        return pack_attributes(self, handler, slot_of)
+
+
+def code_of(handler: type[Handler]) -> Code:
+    """
+    Give the code of a handler, compiled once, unless it came as code.
+
+    :raises: as :func:`compile_handler`
+    """
+    if issubclass(handler, HandlerInC):
+        return handler.code
+    found = _codes.get(handler)
+    if found is None:
+        try:
+            found = compile_handler(handler, read_frame())
+        except FastpathError as exc:
+            found = exc
+        _codes[handler] = found
+    if isinstance(found, FastpathError):
+        raise found.with_traceback(None)
+    return found
 
 
 def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:
@@ -84,9 +123,13 @@ def read_frame() -> bytes:
     """
     The frame that came with the package.
 
-    :raises FileNotFoundError: it was installed without the engine in the kernel
+    :raises UnsupportedFeature: it was built without clang
     """
-    return resources.files("fanotify_fastpath._bpf").joinpath("objects", "handler_frame.bc").read_bytes()
+    frame = resources.files("fanotify_fastpath._bpf").joinpath("objects", "handler_frame.bc")
+    try:
+        return frame.read_bytes()
+    except FileNotFoundError:
+        raise UnsupportedFeature("handlers cannot be compiled: this package was built without clang") from None
 
 
 def describe_handler(handler: type[Handler]) -> model.Vocabulary:

@@ -32,7 +32,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
     # The probes are imported on use: most programs never call this.
     from fanotify_fastpath import __version__
     from fanotify_fastpath._engines.choose import AUTO
-    from fanotify_fastpath._probes import fanotify, kernel, paths, system
+    from fanotify_fastpath._probes import fanotify, kernel, listing, paths, system
     from fanotify_fastpath._probes.live import run_canary
 
     if path is None:
@@ -54,4 +54,5 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
         limits=system.limits(),
         paths=path_reports,
         live=None if live is False else run_canary(None if live is True else live),
+        listing=listing.probe(),
     )

@@ -15,7 +15,8 @@ Every error that this package raises, as one tree::
         ├── HandlerExists                 (FileExistsError, EEXIST) a handler of that name is registered
         ├── HandlerNotFound               (FileNotFoundError, ENOENT) no handler of that name, or it is going away
         ├── HandlerBusy                   (EBUSY) the group has a handler, or the handler is in use
-        └── HandlerRefused                (any errno) the handler's own ``init`` refused the arguments
+        ├── HandlerRefused                (any errno) the handler's own ``init`` refused the arguments
+        └── SourceRefused                 (ENOEXEC) a package or file from which no handlers can be loaded
 
 Each carries ``errno``, so that ``except OSError`` works as for a system call, and a message that says what was
 tried, why it failed and what to do next. Lost events are never an exception: they are events
@@ -179,3 +180,9 @@ class HandlerRefused(RegistryError):
     """The handler's own ``init`` refused; ``errno`` is the number that it gave."""
 
     default_errno = errno.EINVAL
+
+
+class SourceRefused(RegistryError):
+    """No handlers can be loaded from a package or file; the message says why."""
+
+    default_errno = errno.ENOEXEC

@@ -17,6 +17,7 @@ from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.marks import DenyingMark, Mark, Scope, check_mask
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import PathOrFd, Root, RootSet, identify
+from fanotify_fastpath.state import MapStorage
 
 EngineName = Literal["auto", "kernel", "fanotify"]
 Submounts = Literal["follow", "skip"]
@@ -131,6 +132,8 @@ class Group(Closing):
         allow_uids: Iterable[int] = (),
         allow_exes: Iterable[Path] = (),
         on_undecided: Literal["allow", "deny"] = "allow",
+        processes: MapStorage | None = None,
+        objects: MapStorage | None = None,
     ) -> Mark:
         """
         Deny operations below *target* in the kernel, without asking anybody (engine ``kernel``).
@@ -144,6 +147,9 @@ class Group(Closing):
         :param allow_uids: effective user ids of those who may
         :param allow_exes: executables that may, by path: the files that are there now
         :param on_undecided: what happens where it cannot be told whether something is below *target*
+        :param processes: deny it only to processes whose ``tgid`` is a key of this state of a handler, as it is at that
+            moment (a :class:`StateMap` that evicts nothing, of a handler that is asked in the kernel)
+        :param objects: deny it only for objects whose ``(dev, inode)`` is a key of this state, likewise
         :return: the mark, for :meth:`unmark`, :meth:`add_root` and :meth:`remove_root`
         :raises InvalidArgument: *deny* has other events
         :raises UnsupportedFeature: the engine or the kernel cannot
@@ -165,6 +171,8 @@ class Group(Closing):
             frozenset(allow_uids),
             tuple(os.path.abspath(os.fsencode(path)) for path in allow_exes),
             on_undecided == "deny",
+            processes,
+            objects,
         )
         self._forbidder.add_mark(mark)
         self._marks[mark] = [(mark, self._forbidder)]
@@ -241,6 +249,20 @@ class Group(Closing):
         """Attach as the RFC's ioctl does; see :meth:`Chain.attach_packed`."""
         self._check_open()
         return self._chain.attach_packed(request, init_args)
+
+    def replace(self, attachment: Attachment, handler: str | type[Handler]) -> None:
+        """
+        Put other code in the place of an attached handler, while events flow: each is judged by one of the two.
+
+        The new one is given the same arguments, root sets as they are now among them. What both declare to remember in
+        the same form (:class:`Counter`, :class:`StateMap`) is kept.
+
+        :param handler: name of a registered one, or a class
+        :raises InvalidArgument: *attachment* is not of this group, or its arguments do not fit
+        :raises: as :meth:`attach`; then nothing has changed
+        """
+        self._check_open()
+        self._chain.replace(attachment, handler)
 
     def detach(self, what: Attachment | str | None = None) -> None:
         """Detach one attachment, all of one name, or all. Never fails."""

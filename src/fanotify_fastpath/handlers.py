@@ -43,13 +43,13 @@ class Depends(Flag):
     """
 
     NOTHING = 0
-    #: the directory that the object lies in, and where that directory lies
+    #: the directory that the object lies in, and where that directory lies: depth, root sets
     DIRECTORY = auto()
     #: the name of the object
     NAME = auto()
-    #: the object itself: inode, size, owner
+    #: the object itself: inode, size, type and permissions, owner, number of names
     OBJECT = auto()
-    #: who did it
+    #: who did it: process, user, group, name, executable, cgroup, ancestors
     PROCESS = auto()
     #: the event type
     MASK = auto()
@@ -60,15 +60,32 @@ class HandlerEvent(Protocol):
     """
     What a handler is shown of an event. Unknown values are None.
 
+    What the event does not hold is looked up when it is first asked for, and is the same from then on: ask for it while
+    ``handle`` runs. It is as it is then, and None when object or process are gone. For a rename, name, directory and
+    depth are the new ones.
+
     :ivar mask: event types and flags (``ONDIR``), reduced to what the group asked for
     :ivar is_dir: the object is a directory
+    :ivar time_ns: nanoseconds of CLOCK_BOOTTIME; engine ``fanotify`` reads it when it reads the event
     :ivar name: file name as bytes, without its directory
     :ivar dev: device number of the filesystem
     :ivar inode: inode number of the object
+    :ivar dir_inode: inode number of the directory that the object lies in; None at the top of a mount
+    :ivar depth: directories from the nearest root of the group's marks of scope subtree down to the object: 0 for the
+        root itself, 1 for what lies directly in it; None when it lies below none
+    :ivar size: length of the object in bytes, as ``st_size``
+    :ivar mode: its type and permissions, as ``st_mode``
+    :ivar owner_uid: user id of its owner
+    :ivar owner_gid: group id of its owner
+    :ivar n_links: number of its names, as ``st_nlink``
     :ivar tgid: process id, 0 when the kernel does not tell
     :ivar uid: effective user id of the process
+    :ivar gid: effective group id of the process
     :ivar comm: name of the process, at most 15 bytes
     :ivar exe: path of the executable
+    :ivar cgroup_id: id of the process's cgroup: the inode number of its directory in the unified hierarchy; None where
+        that cannot be told
+    :ivar ancestors: process ids of the parent, its parent and so on, at most 16; empty when unknown
     """
 
     @property
@@ -76,19 +93,41 @@ class HandlerEvent(Protocol):
     @property
     def is_dir(self) -> bool: ...
     @property
+    def time_ns(self) -> int: ...
+    @property
     def name(self) -> bytes | None: ...
     @property
     def dev(self) -> int | None: ...
     @property
     def inode(self) -> int | None: ...
     @property
+    def dir_inode(self) -> int | None: ...
+    @property
+    def depth(self) -> int | None: ...
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def mode(self) -> int | None: ...
+    @property
+    def owner_uid(self) -> int | None: ...
+    @property
+    def owner_gid(self) -> int | None: ...
+    @property
+    def n_links(self) -> int | None: ...
+    @property
     def tgid(self) -> int: ...
     @property
     def uid(self) -> int | None: ...
     @property
+    def gid(self) -> int | None: ...
+    @property
     def comm(self) -> bytes | None: ...
     @property
     def exe(self) -> bytes | None: ...
+    @property
+    def cgroup_id(self) -> int | None: ...
+    @property
+    def ancestors(self) -> tuple[int, ...]: ...
 
     def inside(self, roots: RootSet) -> bool | None:
         """

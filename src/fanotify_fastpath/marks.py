@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fanotify_fastpath.errors import InvalidArgument
 from fanotify_fastpath.mask import EVENT_FLAGS, STREAM_EVENTS, Mask
 from fanotify_fastpath.roots import Root, RootSet
+from fanotify_fastpath.state import MapStorage
 
 #: event types about an object itself, without the directory that it lies in: of no use to tell a subtree
 _SELF_EVENTS = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.FS_ERROR
@@ -56,11 +57,15 @@ class DenyingMark(Mark):
     :ivar uids: effective user ids of those who may nevertheless
     :ivar executables: paths of programs that may
     :ivar denies_undecided: what may lie inside or not is denied too
+    :ivar processes: state with the processes to whom it is denied only; None: to all
+    :ivar objects: state with the objects for which it is denied only
     """
 
     uids: frozenset[int] = frozenset()
     executables: tuple[bytes, ...] = ()
     denies_undecided: bool = False
+    processes: MapStorage | None = None
+    objects: MapStorage | None = None
 
 
 def check_mask(mask: Mask, scope: Scope) -> None:

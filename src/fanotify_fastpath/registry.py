@@ -1,5 +1,7 @@
 """
-The registry: the list of handlers that anyone can attach by name.
+The registry: the list of handlers that can be attached by name.
+
+This process has one of its own; what it does not have is looked up in the list that all processes share.
 
 Life of a handler, as in the RFC: ``register`` (the name must be new) → attached to any number of groups →
 ``unregister`` (delisted: new attaches fail with ENOENT, groups that have it keep it) or ``unload`` (refused with EBUSY
@@ -7,19 +9,25 @@ while a group has it).
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from fanotify_fastpath._modules.listing import Listing, shared_list
 from fanotify_fastpath.errors import HandlerBusy, HandlerExists, HandlerNotFound
-from fanotify_fastpath.handlers import Handler, HandlerFlags, check_handler
+from fanotify_fastpath.handlers import Handler, check_handler
 
 H = TypeVar("H", bound=type[Handler])
 
 
 class Registry:
-    """A list of handlers with unique names. Safe to use from several threads."""
+    """
+    A list of handlers with unique names. Safe to use from several threads.
 
-    def __init__(self) -> None:
+    :param shared: the list in which names are looked up that are not in this one
+    """
+
+    def __init__(self, shared: Listing | None = None) -> None:
+        self._shared = shared
         self._lock = threading.Lock()
         self._handlers: dict[str, type[Handler]] = {}
         self._users: dict[type[Handler], int] = {}
@@ -52,27 +60,35 @@ class Registry:
             self._get(name)
             del self._handlers[name]
 
-    def unload(self, name: str) -> None:
+    def unload(self, *names: str) -> None:
         """
-        Delist a handler, but only if no group has it.
+        Delist handlers, but only if no group has any of them.
 
         :raises HandlerNotFound: no handler of that name
-        :raises HandlerBusy: a group has it attached
+        :raises HandlerBusy: a group has one attached
         """
         with self._lock:
-            users = self._users.get(self._get(name), 0)
-            if users:
-                raise HandlerBusy(f"cannot unload handler {name!r}: {users} group(s) have it attached; detach it first")
-            del self._handlers[name]
+            for name in names:
+                users = self._users.get(self._get(name), 0)
+                if users:
+                    raise HandlerBusy(
+                        f"cannot unload handler {name!r}: {users} group(s) have it attached; detach it first"
+                    )
+            for name in names:
+                del self._handlers[name]
 
     def get(self, name: str) -> type[Handler]:
         """
-        Look a handler up.
+        Look a handler up, here and then in the shared list.
 
         :raises HandlerNotFound: no handler of that name
+        :raises NotPermitted: the shared list names code that somebody else than root could change
+        :raises SourceRefused: its code does not work
         """
         with self._lock:
-            return self._get(name)
+            if name in self._handlers or self._shared is None or name not in self._shared:
+                return self._get(name)
+        return self._shared.find(name)
 
     def users(self, handler: type[Handler]) -> int:
         """Number of attaches of *handler* that live now, delisted or not."""
@@ -93,8 +109,23 @@ class Registry:
             raise HandlerNotFound(f"no handler named {name!r} is registered; registered are {known}")
         return self._handlers[name]
 
-    def _use(self, handler: type[Handler], change: int) -> None:
-        """Count one attach more (+1) or less (-1)."""
+    def borrow(self, handler: type[Handler]) -> Callable[[], None]:
+        """
+        Count one attach more, for as long as it lives.
+
+        :return: to be called once, when it is over
+        :raises HandlerNotFound: it has just left the shared list
+        """
+        release = self._shared.borrow(handler) if self._shared is not None else lambda: None
+        self._count(handler, +1)
+
+        def give_back() -> None:
+            self._count(handler, -1)
+            release()
+
+        return give_back
+
+    def _count(self, handler: type[Handler], change: int) -> None:
         with self._lock:
             users = self._users.get(handler, 0) + change
             if users:
@@ -103,21 +134,5 @@ class Registry:
                 self._users.pop(handler, None)
 
 
-def describe(handler: type[Handler]) -> dict[str, str]:
-    """
-    Give what the RFC's discovery tree gives, as exact text.
-
-    :return: ``flags`` (names separated by a space), ``desc`` and ``init_args`` (``N/A`` when empty), each with a
-        newline
-    """
-    flags = [flag.name or "" for flag in HandlerFlags if flag in handler.flags]
-    arguments = "; ".join(f"{a.name}: {a.kind.describe()} ({a.desc})" for a in handler.arguments)
-    return {
-        "flags": " ".join(flags) + "\n",
-        "desc": (handler.desc or "N/A") + "\n",
-        "init_args": (arguments or "N/A") + "\n",
-    }
-
-
 #: the handlers of this process, the built-in ones among them
-registry = Registry()
+registry = Registry(shared_list)

@@ -115,7 +115,7 @@ class _Declaration(Generic[S]):
             return self
         storages: dict[str, S] = vars(instance)
         # two threads may be the first ones to ask: setdefault gives both the same
-        return storages[self._name] if self._name in storages else storages.setdefault(self._name, self._make())
+        return storages[self._name] if self._name in storages else storages.setdefault(self._name, self.make())
 
     def __set__(self, instance: object, value: Any) -> NoReturn:
         raise AttributeError(f"{self._name!r} is state: change it by its methods")
@@ -124,7 +124,13 @@ class _Declaration(Generic[S]):
         """Let *storage* be that of *instance* from now on."""
         vars(instance)[self._name] = storage
 
-    def _make(self) -> S:
+    def make(self) -> S:
+        """Make an empty storage in this process."""
+        raise NotImplementedError
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What another declaration must have in common with this one to use the same storage."""
         raise NotImplementedError
 
 
@@ -135,8 +141,12 @@ class Counter(_Declaration[CounterStorage]):
     In an instance it is a :class:`CounterStorage`: ``self.n_seen.add(1)``, ``self.n_seen.value``.
     """
 
-    def _make(self) -> CounterStorage:
+    def make(self) -> CounterStorage:
         return _Count()
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        return (Counter,)
 
 
 class StateMap(_Declaration[MapStorage]):
@@ -187,8 +197,28 @@ class StateMap(_Declaration[MapStorage]):
         words = "one integer" if self.key_words == 1 else f"a tuple of {self.key_words} integers"
         return f"{words} of 0 to 2^64 - 1"
 
-    def _make(self) -> MapStorage:
+    def make(self) -> MapStorage:
         return _Entries(self)
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        return (StateMap, self.max_entries, self.key_words, self.key_bytes, self.evict)
+
+
+def common_names(one: type, other: type) -> list[str]:
+    """What two classes declare under the same name and in the same form."""
+    found = []
+    for name in dir(one):
+        mine, its = getattr(one, name), getattr(other, name, None)
+        if isinstance(mine, _Declaration) and isinstance(its, _Declaration) and mine.form == its.form:
+            found.append(name)
+    return found
+
+
+def take_over(new: object, old: object) -> None:
+    """Let *new* remember what *old* does, where both declare it in the same form."""
+    for name in common_names(type(new), type(old)):
+        getattr(type(new), name).use(new, getattr(old, name))
 
 
 def _is_u64(value: object) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fanotify_fastpath._modules.listing import Listing
 from mounting import Mounter, give_up
 
 REASON = "watching a subtree needs root, as does the filesystem that the test makes for it"
@@ -15,6 +16,14 @@ def as_root() -> None:
     """Root, or a skip; a failure where root was promised."""
     if os.geteuid() != 0:
         give_up(REASON)
+
+
+@pytest.fixture(autouse=True)
+def _own_list(own_list: Listing, tmp_path: Path) -> None:
+    """No command of these tests reads or changes this machine's list of handlers; every user can reach theirs."""
+    for path in (tmp_path, *tmp_path.parents):
+        if "pytest-of-" in str(path):
+            path.chmod(path.stat().st_mode | 0o055)
 
 
 @pytest.fixture

@@ -107,5 +107,6 @@ def test_json_is_the_report(capsys: Capture) -> None:
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert set(report) == {
-        "version", "compiled", "kernel", "uid", "chosen", "engines", "capabilities", "limits", "paths", "live"
+        "version", "compiled", "kernel", "uid", "chosen", "engines", "capabilities", "limits", "paths", "live",
+        "listing",
     }  # fmt: skip

@@ -14,7 +14,7 @@ Capture = pytest.CaptureFixture[str]
 def test_list_is_a_table_of_all(arguments: list[str], capsys: Capture) -> None:
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "flags", "description"]
+    assert lines[0].split() == ["name", "source", "flags", "in", "use", "description"]
     assert [line.split()[0] for line in lines[1:]] == [handler.name for handler in registry]
     assert all(handler.desc in line for handler, line in zip(registry, lines[1:], strict=True))
 

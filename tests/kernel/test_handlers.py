@@ -56,7 +56,7 @@ def loaded(kind: type[Handler], attributes: dict[str, Any]) -> Iterator[Loaded]:
         for n in range(8):
             shape(program_file, n, compiled)
         constants = pack_attributes(compiled, instance, lambda roots: getattr(roots, "slot", None))
-        program_file.map(".attributes").set_initial(constants)
+        program_file.map(".rodata.attributes").set_initial(constants)
         program_file.load()
         print(kind.name, program_file.program("handle_run").info().n_verified_insns, "instructions verified")
         yield Loaded(compiled, program_file)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,11 @@ from .conftest import Stage
 from .support import paths, told
 
 
-def test_s3_one_directory_without_privilege_and_prefixes_ignored(stage: Stage) -> None:
+def test_s3_one_directory_without_privilege_and_prefixes_ignored(stage: Stage, named: Callable[[str], str]) -> None:
     def listen() -> tuple[list[str], list[str]]:
         with Group(engine=stage.engine_of_plain_users) as group:
             group.mark(directory, Mask.CREATE | Mask.EVENT_ON_CHILD, scope=Scope.INODE)
-            group.attach("ignore-prefix", prefixes=["a", "b", "c"])
+            group.attach(named("ignore-prefix"), prefixes=["a", "b", "c"])
             ears = stage.ears(group)
             stage.other(actions.touch, directory / "aa")
             stage.other(actions.touch, directory / "xx")
@@ -41,11 +42,11 @@ def test_s3_one_directory_without_privilege_and_prefixes_ignored(stage: Stage) -
     assert created == ["xx"]
 
 
-def test_s3_the_same_as_administrator(stage: Stage) -> None:
+def test_s3_the_same_as_administrator(stage: Stage, named: Callable[[str], str]) -> None:
     (directory,) = stage.dirs("directory")
     group = stage.group()
     group.mark(directory, Mask.CREATE | Mask.EVENT_ON_CHILD, scope=Scope.INODE)
-    group.attach("ignore-prefix", prefixes=["a", "b", "c"])
+    group.attach(named("ignore-prefix"), prefixes=["a", "b", "c"])
     for name in ("aa", "xx", "b", "cab", "yc"):
         stage.other(actions.touch, directory / name)
     heard = stage.ears(group).hear(directory)
@@ -69,12 +70,12 @@ def test_s8_a_plain_user_may_not_mark_more_than_a_directory(stage: Stage, scope:
     assert "CAP_SYS_ADMIN" in message
 
 
-def test_s8_a_handler_for_administrators_is_refused_to_a_plain_user(stage: Stage) -> None:
+def test_s8_a_handler_for_administrators_is_refused_to_a_plain_user(stage: Stage, named: Callable[[str], str]) -> None:
     def attach() -> tuple[int | None, int]:
         with Group(engine=stage.engine_of_plain_users) as group:
             group.mark(stage.top, Mask.CREATE | Mask.EVENT_ON_CHILD, scope=Scope.INODE)
             try:
-                group.attach("monitor-subtree", roots=[stage.top])
+                group.attach(named("monitor-subtree"), roots=[stage.top])
             except NotPermitted as exc:
                 return exc.errno, len(group.attachments)
         return None, 0
@@ -83,11 +84,11 @@ def test_s8_a_handler_for_administrators_is_refused_to_a_plain_user(stage: Stage
     assert as_nobody(attach) == (errno.EPERM, 0)
 
 
-def test_s6_a_closed_descriptor_is_refused_with_ebadf(stage: Stage) -> None:
+def test_s6_a_closed_descriptor_is_refused_with_ebadf(stage: Stage, named: Callable[[str], str]) -> None:
     group = stage.group()
     fd = os.open(stage.top, os.O_PATH)
     os.close(fd)
-    for call in (lambda: group.attach("monitor-subtree", roots=[fd]), lambda: group.mark(fd, Mask.OPEN)):
+    for call in (lambda: group.attach(named("monitor-subtree"), roots=[fd]), lambda: group.mark(fd, Mask.OPEN)):
         with pytest.raises(InvalidArgument) as caught:
             call()
         assert caught.value.errno == errno.EBADF
@@ -96,12 +97,14 @@ def test_s6_a_closed_descriptor_is_refused_with_ebadf(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("flags", [os.O_PATH, os.O_RDONLY])
-def test_s6_an_open_directory_is_a_root_and_may_be_closed_after(stage: Stage, flags: int) -> None:
+def test_s6_an_open_directory_is_a_root_and_may_be_closed_after(
+    stage: Stage, flags: int, named: Callable[[str], str]
+) -> None:
     root, outside = stage.dirs("root", "outside")
     fd = os.open(root, flags)
     group = stage.group()
     group.mark(stage.filesystem.mountpoint, Mask.CREATE, scope=Scope.FILESYSTEM)
-    group.attach("monitor-subtree", roots=[fd])
+    group.attach(named("monitor-subtree"), roots=[fd])
     os.close(fd)
     for directory in (root, outside):
         stage.other(actions.touch, directory / "file")
@@ -109,14 +112,14 @@ def test_s6_an_open_directory_is_a_root_and_may_be_closed_after(stage: Stage, fl
 
 
 @pytest.mark.parametrize("flags", [os.O_PATH, os.O_RDONLY])
-def test_s6_the_descriptor_of_a_file_makes_it_the_root(stage: Stage, flags: int) -> None:
+def test_s6_the_descriptor_of_a_file_makes_it_the_root(stage: Stage, flags: int, named: Callable[[str], str]) -> None:
     (directory,) = stage.dirs("directory")
     for name in ("one", "two"):
         stage.other(actions.write, directory / name)
     group = stage.group()
     fd = os.open(directory / "one", flags)
     group.mark(stage.filesystem.mountpoint, Mask.MODIFY, scope=Scope.FILESYSTEM)
-    group.attach("monitor-subtree", roots=[fd])
+    group.attach(named("monitor-subtree"), roots=[fd])
     os.close(fd)
     ears = stage.ears(group)
     for name in ("two", "one", "two"):
@@ -126,17 +129,17 @@ def test_s6_the_descriptor_of_a_file_makes_it_the_root(stage: Stage, flags: int)
     assert told(heard, stage.top) == {"directory/one": Mask.MODIFY}
 
 
-def test_s7_exclusive_refuses_a_second_attach_until_detached(stage: Stage) -> None:
+def test_s7_exclusive_refuses_a_second_attach_until_detached(stage: Stage, named: Callable[[str], str]) -> None:
     group = stage.group()
-    first = group.attach("ignore-prefix", prefixes=["a"], exclusive=True)
+    first = group.attach(named("ignore-prefix"), prefixes=["a"], exclusive=True)
     for exclusive in (True, False):
         with pytest.raises(HandlerBusy) as caught:
-            group.attach("ignore-prefix", prefixes=["b"], exclusive=exclusive)
+            group.attach(named("ignore-prefix"), prefixes=["b"], exclusive=exclusive)
         assert caught.value.errno == errno.EBUSY
     assert group.attachments == (first,)
     group.detach()
     group.detach()
-    second = group.attach("ignore-prefix", prefixes=["b"], exclusive=True)
+    second = group.attach(named("ignore-prefix"), prefixes=["b"], exclusive=True)
     assert group.attachments == (second,)
 
 

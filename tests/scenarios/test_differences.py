@@ -8,18 +8,39 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from children import as_nobody
 from engines import ENGINES
 from fanotify_fastpath import Event, Group, Mask, NotPermitted, Scope, UnsupportedFeature, guard
+from fanotify_fastpath.handlers_in_c import read_handler
 from mounting import Mounter
 
 from . import actions
 from .conftest import Stage
-from .support import Other, paths
+from .support import Other, paths, shell
 from .test_attach import make_reachable
+from .witness import Shown, witness
+
+TELLS_THREAD = """
+#include <handler.bpf.h>
+
+HANDLER("tells-thread", "remembers which threads there were");
+HANDLER_NEEDS("inode");
+HANDLER_MAP(threads, 10, 1);
+HANDLER_COUNTER(generation);
+
+int handle(struct fp_handler_event *event)
+{
+	__u64 thread = event->tid;
+
+	fp_count(&generation, event->generation);
+	return fp_put(&threads, &thread, 1) ? FP_SEND_TO_USERSPACE : FP_FAILED;
+}
+"""
 
 #: what races with the reading of events is tried as often
 N_TRIES = 20
@@ -171,6 +192,60 @@ def test_the_name_of_the_program_is_what_it_was_or_what_it_is(stage: Stage) -> N
     assert names == {"dash"} if stage.engine == "kernel" else names & {"sh", "sleep"}
 
 
+def shown_of_removed(stage: Stage) -> tuple[Path, Shown]:
+    """A directory, and what a handler is shown of a file that was removed from it."""
+    (root,) = stage.dirs("root")
+    (root / "file").touch(0o600)
+    ears = stage.watch(root, Mask.DELETE)
+    shown = witness(ears.group)
+    stage.other(os.unlink, root / "file")
+    ears.hear(root)
+    return root, shown[b"file"]
+
+
+def test_the_mode_of_what_was_removed_is_unknown_or_what_it_was(stage: Stage) -> None:
+    _, shown = shown_of_removed(stage)
+    assert shown["mode"] == (0o100600 if stage.engine == "kernel" else None)
+
+
+def test_the_directory_of_what_was_removed_is_known_or_not(stage: Stage) -> None:
+    root, shown = shown_of_removed(stage)
+    assert shown["dir_inode"] == (None if stage.engine == "kernel" else os.stat(root).st_ino)
+
+
+def test_the_size_of_what_was_renamed_since_is_known_or_not(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.OPEN)
+    shown = witness(ears.group)
+    sizes = set()
+    for n in range(N_TRIES):
+        (root / f"f{n}").write_bytes(b"12345")
+        stage.other(actions.read, root / f"f{n}")
+        os.rename(root / f"f{n}", root / f"renamed{n}")
+        ears.hear(root)
+        sizes.add(shown[b"f%d" % n]["size"])
+    if stage.engine == "kernel":
+        assert None in sizes
+    else:
+        assert sizes == {5}
+
+
+def test_group_and_cgroup_of_a_process_that_has_ended_are_what_they_were_or_unknown(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    shown = witness(ears.group)
+    told = set()
+    for n in range(N_TRIES):
+        shell(f"> f{n}", root)
+        ears.hear(root)
+        about = shown[b"f%d" % n]
+        told.add((about["gid"], about["cgroup_id"] is not None))
+    if stage.engine == "kernel":
+        assert told == {(os.getegid(), True)}
+    else:
+        assert (None, False) in told
+
+
 @pytest.mark.parametrize("filesystem", ["ext4", "overlayfs"], indirect=True)
 def test_the_inode_is_told_always_or_where_the_handle_tells_it(stage: Stage) -> None:
     (root,) = stage.dirs("root")
@@ -179,6 +254,21 @@ def test_the_inode_is_told_always_or_where_the_handle_tells_it(stage: Stage) -> 
     (event,) = ears.hear(root)
     is_told = stage.engine == "kernel" or stage.filesystem.kind == "ext4"
     assert event.inode == (os.stat(root / "file").st_ino if is_told else None)
+
+
+def test_thread_and_generation_in_a_handler_in_c_are_unknown_or_told(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "handler.bpf.c"
+    path.write_text(TELLS_THREAD)
+    ears = stage.watch(stage.dirs("root")[0], Mask.CREATE)
+    handler: Any = ears.group.attach(read_handler(path)).handler
+    stage.other(actions.touch, stage.top / "root/file")
+    ears.until(lambda event: event.mask & Mask.CREATE, "file")
+    if stage.engine == "kernel":
+        assert handler.threads.items() == [(stage.other.pid, 1)]
+        assert handler.generation.value > 0
+    else:
+        assert handler.threads.items() == [(0, 1)]
+        assert handler.generation.value == 0
 
 
 def test_plain_users_have_single_directories_or_nothing(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """S1, S4, S5, S15: what is inside a subtree is reported and nothing else."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from conftest import everywhere
@@ -11,18 +12,18 @@ from .conftest import Stage, both_ways
 from .support import Ears, paths, told
 
 
-def monitor(stage: Stage, root: Path, events: Mask) -> Ears:
+def monitor(stage: Stage, root: Path, events: Mask, handler: str = "monitor-subtree") -> Ears:
     """The RFC's sample: a filesystem mark, and the handler monitor-subtree with one root."""
     group = stage.group()
     group.mark(stage.filesystem.mountpoint, events | Mask.ONDIR, scope=Scope.FILESYSTEM)
-    group.attach("monitor-subtree", roots=[root])
+    group.attach(handler, roots=[root])
     return stage.ears(group)
 
 
 @everywhere
-def test_s1_only_opens_below_the_root_are_reported(stage: Stage) -> None:
+def test_s1_only_opens_below_the_root_are_reported(stage: Stage, named: Callable[[str], str]) -> None:
     _, a, b, c = stage.dirs("t", "t/a", "t/a/b", "t/a/b/c")
-    ears = monitor(stage, b, Mask.OPEN)
+    ears = monitor(stage, b, Mask.OPEN, named("monitor-subtree"))
     for path in (a.parent / "xx", a / "xxa", b / "xxab", c / "xxabc"):
         stage.other(actions.touch, path)
     heard = ears.hear(b)

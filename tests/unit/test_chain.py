@@ -29,6 +29,7 @@ from fanotify_fastpath import (
 from fanotify_fastpath._uapi import capabilities
 from fanotify_fastpath.arguments import ARGS_MAX_BYTES, Argument, BytesList, Integer
 from fanotify_fastpath.chain import ARGS_LAYOUT, ARGS_VERSION, Chain
+from happened import Happened
 
 
 class Recorder(Handler):
@@ -64,18 +65,6 @@ class Bare(Handler):
 
     def handle(self, event: HandlerEvent) -> Verdict:
         return SKIP_EVENT
-
-
-class Happened:
-    """An event that says nothing."""
-
-    mask = 0
-    is_dir = False
-    name = dev = inode = uid = comm = exe = None
-    tgid = 0
-
-    def inside(self, roots: RootSet) -> bool | None:
-        return None
 
 
 EVENT = Happened()

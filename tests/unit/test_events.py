@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fanotify_fastpath import Event, Mask, Process
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Candidate
+from fanotify_fastpath._engines.common.lookup import PathLookup
 
 
 def test_an_event_has_names_and_says_who_did_it() -> None:
@@ -161,7 +162,8 @@ def test_counters_are_a_dataclass() -> None:
 
 
 def test_what_handlers_are_shown_can_be_copied_and_kept() -> None:
-    shown = Candidate(int(Mask.CREATE | Mask.ONDIR), b"n", 7, lambda tgid: Process(tgid, "c"), frozenset(), dev=1)
+    lookup = PathLookup(Event(Mask.CREATE, b"/n", process=Process(7, "c")), list)
+    shown = Candidate(int(Mask.CREATE | Mask.ONDIR), b"n", 7, 5, lookup, frozenset(), dev=1)
     kept = copy.copy(shown)
     assert (kept.mask, kept.is_dir, kept.name, kept.uid, kept.comm, kept.dev) == (shown.mask, True, b"n", 7, b"c", 1)
     with pytest.raises(AttributeError):

@@ -18,21 +18,22 @@ from fanotify_fastpath.errors import InvalidArgument
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.marks import Mark
 from fanotify_fastpath.roots import Root
+from happened import Happened
 
 FSID = b"12345678"
 ROOT = Root(FSID + b"root", b"/t/in", 1, 2, True, 30)
 TOP = Root(FSID + b"top", b"/t", 1, 1, True, 30)
 
 
-class Shown:
+class Shown(Happened):
     """An event as a handler sees it."""
 
-    is_dir, dev, inode, tgid, comm, exe = False, 1, 2, 300, b"cat", b"/bin/cat"
+    dev, inode, tgid, comm, exe = 1, 2, 300, b"cat", b"/bin/cat"
 
     def __init__(self, name: bytes = b"f", inside: frozenset[int] = NOWHERE, uid: int = 1000) -> None:
         self.mask = int(Mask.OPEN_PERM)
-        self.name: bytes | None = name
-        self.uid: int | None = uid
+        self.name = name
+        self.uid = uid
         self._inside = inside
 
     def inside(self, roots: RootSet) -> bool | None:

@@ -108,6 +108,16 @@ def test_of_a_known_process_that_has_ended_what_was_known_holds(processes: Proce
     assert processes.get(child.tgid) is NOBODY
 
 
+def test_files_of_a_process_are_read_as_long_as_it_lives(processes: Processes, child: Child) -> None:
+    assert f"\nPid:\t{child.tgid}\n".encode() in processes.read(child.tgid, "status")
+    processes.begin()
+    child.rename("second")
+    assert processes.read(child.tgid, "comm") == b"second\n"
+    child.end()
+    assert processes.read(child.tgid, "comm") == b""
+    assert (processes.read(0, "comm"), processes.read(os.getpid(), "no such file")) == (b"", b"")
+
+
 def test_an_event_after_another_program_was_executed_tells_its_name(processes: Processes) -> None:
     with subprocess.Popen(
         ["sh", "-c", "echo; read line; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -6,10 +6,11 @@ from typing import Any, cast
 import pytest
 
 from fake_ring import batch_of, record
-from fanotify_fastpath._bpf._abi import FpFlag, FpKey, FpKind
+from fanotify_fastpath._bpf._abi import FpFlag, FpKey, FpKind, FpLink
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Inside
 from fanotify_fastpath._engines.common.superblock import Superblock
+from fanotify_fastpath._engines.kernel.links import Applied
 from fanotify_fastpath._engines.kernel.reading import Reading
 from fanotify_fastpath._engines.kernel.views import Views, user_dev
 from fanotify_fastpath._uapi.mountinfo import Mount
@@ -17,6 +18,7 @@ from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.handlers import Handler, HandlerEvent
 from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import Root
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, SKIP_EVENT, Verdict
 
 pytest.importorskip("fanotify_fastpath._bpf._events", reason="the part that makes events is not compiled")
@@ -46,7 +48,8 @@ class Listener:
         self.views.add(dev, cast(Superblock, SimpleNamespace(mount=mount, dev=9)))
 
     def use(self, n_applied: int = 0) -> None:
-        self.reading.use(self.chain, self.chain.attachments[:n_applied], {SET: 1})
+        applied = self.chain.attachments[:n_applied]
+        self.reading.use(self.chain, Applied(1, applied, applied), {SET: 1})
 
     def handle(self, *records: bytes) -> list[Any]:
         self.told.clear()
@@ -68,6 +71,9 @@ class Listener:
 
     def root_gone(self, key: FpKey, path: bytes | None) -> None:
         self.told.append(("gone", key, path))
+
+    def roots(self) -> list[Root]:
+        return []
 
     def filesystem_gone(self, dev: int) -> None:
         self.told.append(("unmounted", dev))
@@ -167,6 +173,18 @@ def test_handlers_are_asked_about_each_event_and_not_about_losses() -> None:
     assert (renamed.mask, renamed.inode, renamed.dev) == (Mask.RENAME | Mask.ONDIR, 8, 9)
 
 
+def test_handlers_are_shown_what_the_record_tells() -> None:
+    listener = Listener()
+    attachment = listener.chain.attach(Skipping, {})
+    listener.use()
+    about: dict[str, Any] = {"boot_ns": 11, "gid": 12, "cgroup_id": 13, "mode": 0o100640, "dev": DEV}
+    listener.handle(record(b"/a", dev=DEV), record(b"/b", **about))
+    nothing, told = cast(Skipping, attachment.handler).seen
+    assert (told.time_ns, told.gid, told.cgroup_id, told.mode) == (11, 12, 13, 0o100640)
+    assert (nothing.time_ns, nothing.gid, nothing.cgroup_id, nothing.mode) == (0, 0, None, None)
+    assert (told.size, told.dir_inode, told.depth, told.ancestors) == (None, None, None, ())
+
+
 def test_a_handler_that_fails_leaves_its_event_undecided() -> None:
     listener = Listener()
     listener.chain.attach(Skipping, {})
@@ -179,10 +197,31 @@ def test_handlers_that_the_kernel_applies_are_not_asked_again() -> None:
     listener = Listener()
     attachment = listener.chain.attach(Skipping, {})
     listener.use(n_applied=1)
-    assert listener.handle(record(b"/no", dev=DEV)) == ["/mnt/no"]
+    passed = record(b"/no", dev=DEV, chain=1, n_passed=1)
+    assert listener.handle(passed) == ["/mnt/no"]
     assert (attachment.n_seen, attachment.n_skipped) == (1, 0)
     listener.chain.attach(Skipping, {})  # before anybody has said so
-    assert listener.handle(record(b"/no", dev=DEV)) == []
+    assert listener.handle(passed) == []
+
+
+def test_handlers_that_the_kernel_did_not_come_to_are_asked() -> None:
+    listener = Listener()
+    first, second = (listener.chain.attach(Skipping, {}) for _ in range(2))
+    listener.use(n_applied=2)
+    listener.handle(*(record(b"/yes", dev=DEV, chain=1, n_passed=n) for n in (0, 1, 2, FpLink.PASSED_ALL)))
+    assert len(listener.events) == 4
+    assert [len(cast(Skipping, each.handler).seen) for each in (first, second)] == [1, 2]
+
+
+def test_records_are_judged_by_the_chain_of_their_time() -> None:
+    listener = Listener()
+    old = listener.chain.attach(Skipping, {})
+    listener.use(n_applied=1)
+    listener.chain.detach(old)
+    new = listener.chain.attach(Skipping, {})
+    listener.reading.use(listener.chain, Applied(2, (new,)), {SET: 1})
+    assert listener.handle(record(b"/no", dev=DEV, chain=1, n_passed=1)) == [], "the old one has passed it"
+    assert listener.handle(record(b"/no", dev=DEV, chain=2, n_passed=1)) == ["/mnt/no"], "the new one has"
 
 
 def test_a_rename_crosses_the_border_that_the_engine_tells() -> None:

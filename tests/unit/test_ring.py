@@ -16,6 +16,9 @@ from fanotify_fastpath._bpf._abi import LAYOUTS, FpEvent
 from fanotify_fastpath._bpf.ring import Batch, RingReader
 from fanotify_fastpath.errors import Closed, InvalidArgument, KernelRefused
 
+#: of the fixed part of a record, in bytes
+SIZE = EVENT.size
+
 _ring = pytest.importorskip("fanotify_fastpath._bpf._ring", reason="the reader of rings is not compiled")
 
 
@@ -133,7 +136,7 @@ def test_a_busy_record_may_end_up_discarded(pair: Pair) -> None:
 
 def test_discarded_records_may_have_any_content_and_length(pair: Pair) -> None:
     fake, reader = pair
-    for length in (0, 1, 8, 159, 500):
+    for length in (0, 1, 8, SIZE - 1, 500):
         assert fake.send(b"\xff" * length, DISCARD)
     assert len(reader.read_batch(1)) == 0
     assert fake.consumer == fake.producer
@@ -181,10 +184,10 @@ def test_losses_are_counted_once_and_never_backwards(pair: Pair) -> None:
 
 
 BROKEN = {
-    "shorter than the structure": (record()[:-1], None, r"less than struct fp_event: 159, limit 160"),
-    "nothing": (b"", None, r"less than struct fp_event: 0, limit 160"),
-    "beyond the producer": (record(), 169, r"runs past the producer: 184, limit 168"),
-    "as long as can be": (record(), DISCARD - 1, r"runs past the producer: 1073741832, limit 168"),
+    "shorter than the structure": (record()[:-1], None, rf"less than struct fp_event: {SIZE - 1}, limit {SIZE}"),
+    "nothing": (b"", None, rf"less than struct fp_event: 0, limit {SIZE}"),
+    "beyond the producer": (record(), SIZE + 9, rf"runs past the producer: {SIZE + 24}, limit {SIZE + 8}"),
+    "as long as can be": (record(), DISCARD - 1, rf"runs past the producer: 1073741832, limit {SIZE + 8}"),
     "another version": (record(version=2), None, r"version of a record: 2, limit 1"),
     "path longer than the record": (record(path_len=1), None, r"more than their record has: 1, limit 0"),
     "paths together longer": (
@@ -245,11 +248,11 @@ def spoil(fake: FakeRing, choose: random.Random) -> None:
     ):
         pass
     for _ in range(choose.choice([0, 1, 3, 10, 100, 1000])):
-        length = choose.choice([160, 168, 200, 0, 1 << 20, choose.getrandbits(30)])
+        length = choose.choice([SIZE, SIZE + 8, SIZE + 40, 0, 1 << 20, choose.getrandbits(30)])
         word = length | choose.choice([0, 0, DISCARD, BUSY, 1 << 32, 1 << 48])
         fake.put(choose.randrange(0, PAGE, 8), struct.pack("=Q", choose.choice([word, choose.getrandbits(64)])))
     if choose.random() < 0.2:
-        fake.producer = start + choose.choice([8, 168, PAGE // 2, PAGE, PAGE + 8])
+        fake.producer = start + choose.choice([8, SIZE + 8, PAGE // 2, PAGE, PAGE + 8])
 
 
 def test_any_bytes_give_records_or_an_error() -> None:

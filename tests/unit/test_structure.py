@@ -18,26 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src"
 PACKAGE = "fanotify_fastpath"
 MAX_LINES = 600
+#: by tools/gen_abi.py
+GENERATED = "_bpf._abi"
 
 #: from the top down: a module imports from its own layer and those below; the names are prefixes of module names
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
-    (
-        "compiling",
-        "builtin",
-        "registry",
-        "chain",
-        "handlers",
-        "arguments",
-        "marks",
-        "roots",
-        "events",
-        "state",
-        "verdict",
-        "widths",
-    ),
+    ("builtin", "modules", "_modules", "compiling", "registry", "chain", "declaration"),
+    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths", "_programs", "handlers_in_c"),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),
 )
@@ -130,7 +120,7 @@ def test_imports_have_no_cycle() -> None:
         visit(name, [])
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", MODULES.keys() - {GENERATED})
 def test_module_is_short_enough(name: str) -> None:
     assert len(MODULES[name].read_text().splitlines()) <= MAX_LINES
 

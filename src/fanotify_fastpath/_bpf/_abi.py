@@ -1,7 +1,7 @@
 """
 What the programs in the kernel and user space both read: structures by name, numbers as enumerations.
 
-Written by tools/gen_abi.py from bpf/include/fp_abi.h; to change it, change that file and run the tool.
+Written by tools/gen_abi.py from bpf/include/fp_abi.h and handler.h; to change it, change these and run the tool.
 """
 
 from enum import IntEnum
@@ -51,6 +51,7 @@ class FpFlag(IntEnum):
     UNDECIDED = 1
     TRUNCATED = 2
     TORN = 4
+    HANDLER_FAILED = 8
 
 
 class FpGroupFlag(IntEnum):
@@ -67,11 +68,14 @@ class FpGuardFlag(IntEnum):
     DENY_UNDECIDED = 1
     EXCEPTS_UIDS = 2
     EXCEPTS_EXES = 4
+    ONLY_PROCESSES = 8
+    ONLY_OBJECTS = 16
 
 
 class FpHandlerLimit(IntEnum):
     """``enum fp_handler_limit``."""
 
+    EVENT_VERSION = 1
     NAME_BYTES = 255
     EXE_BYTES = 255
     COMM_BYTES = 15
@@ -95,8 +99,16 @@ class FpLimit(IntEnum):
     SLOT_WORDS = 4
     N_GROUPS = 256
     N_SUPERBLOCKS = 1024
-    N_FILTERS = 8
+    N_LINKS = 16
+    N_ATTACHMENTS = 1024
     PATH_MAX = 4096
+
+
+class FpLink(IntEnum):
+    """``enum fp_link``."""
+
+    LINK_PROGRAM = 1073741824
+    PASSED_ALL = 65535
 
 
 class FpSuperblockFlag(IntEnum):
@@ -114,6 +126,24 @@ class FpVerdict(IntEnum):
     SEND_TO_USERSPACE = 1
     FAILED = 2
     UNASKED = 3
+
+
+class FpAttachment(NamedTuple):
+    """``struct fp_attachment``, as unpacked."""
+
+    n_seen: int
+    n_skipped: int
+    n_denied: int
+    n_failed: int
+
+
+class FpChain(NamedTuple):
+    """``struct fp_chain``, as unpacked."""
+
+    needs: int
+    n_links: int
+    links: bytes
+    counted: bytes
 
 
 class FpCounters(NamedTuple):
@@ -148,6 +178,9 @@ class FpEvent(NamedTuple):
     mode: int
     path_len: int
     old_path_len: int
+    chain: int
+    n_passed: int
+    reserved: int
     comm: bytes
 
 
@@ -169,9 +202,9 @@ class FpGroup(NamedTuple):
     n_merged: int
     flags: int
     serial: int
-    n_filters: int
-    filters: bytes
+    chain: int
     reserved: int
+    chains: bytes
 
 
 class FpGuard(NamedTuple):
@@ -263,6 +296,8 @@ class FpSettings(NamedTuple):
     pid_level: int
     pid_namespace: int
     is_over: int
+    is_depth_needed: int
+    reserved: int
 
 
 class FpSlot(NamedTuple):
@@ -296,6 +331,7 @@ class FpTables(NamedTuple):
     superblocks: bytes
     slots: bytes
     groups: bytes
+    attachments: bytes
     guarded: bytes
     guards: bytes
 
@@ -303,6 +339,24 @@ class FpTables(NamedTuple):
 #: all of it
 LAYOUTS: Final = Layouts(
     structs={
+        "fp_attachment": Layout(
+            size=32,
+            fields={
+                "n_seen": Field(0, 8, "Q"),
+                "n_skipped": Field(8, 8, "Q"),
+                "n_denied": Field(16, 8, "Q"),
+                "n_failed": Field(24, 8, "Q"),
+            },
+        ),
+        "fp_chain": Layout(
+            size=104,
+            fields={
+                "needs": Field(0, 4, "I"),
+                "n_links": Field(4, 4, "I"),
+                "links": Field(8, 64, "64s"),
+                "counted": Field(72, 32, "32s"),
+            },
+        ),
         "fp_counters": Layout(
             size=24,
             fields={
@@ -312,7 +366,7 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_event": Layout(
-            size=160,
+            size=168,
             fields={
                 "boot_ns": Field(0, 8, "Q"),
                 "n_dropped": Field(8, 8, "Q"),
@@ -335,7 +389,10 @@ LAYOUTS: Final = Layouts(
                 "mode": Field(138, 2, "H"),
                 "path_len": Field(140, 2, "H"),
                 "old_path_len": Field(142, 2, "H"),
-                "comm": Field(144, 16, "16s"),
+                "chain": Field(144, 2, "H"),
+                "n_passed": Field(146, 2, "H"),
+                "reserved": Field(148, 4, "I"),
+                "comm": Field(152, 16, "16s"),
             },
         ),
         "fp_exception": Layout(
@@ -347,7 +404,7 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_group": Layout(
-            size=88,
+            size=264,
             fields={
                 "n_dropped": Field(0, 8, "Q"),
                 "n_sent": Field(8, 8, "Q"),
@@ -356,9 +413,9 @@ LAYOUTS: Final = Layouts(
                 "n_merged": Field(32, 8, "Q"),
                 "flags": Field(40, 4, "I"),
                 "serial": Field(44, 4, "I"),
-                "n_filters": Field(48, 4, "I"),
-                "filters": Field(52, 32, "32s"),
-                "reserved": Field(84, 4, "I"),
+                "chain": Field(48, 4, "I"),
+                "reserved": Field(52, 4, "I"),
+                "chains": Field(56, 208, "208s"),
             },
         ),
         "fp_guard": Layout(
@@ -442,7 +499,7 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_settings": Layout(
-            size=24,
+            size=32,
             fields={
                 "epoch": Field(0, 4, "I"),
                 "own_tgid": Field(4, 4, "I"),
@@ -450,6 +507,8 @@ LAYOUTS: Final = Layouts(
                 "pid_level": Field(12, 4, "I"),
                 "pid_namespace": Field(16, 4, "I"),
                 "is_over": Field(20, 4, "I"),
+                "is_depth_needed": Field(24, 4, "I"),
+                "reserved": Field(28, 4, "I"),
             },
         ),
         "fp_slot": Layout(
@@ -477,14 +536,15 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_tables": Layout(
-            size=116760,
+            size=194592,
             fields={
-                "settings": Field(0, 24, "24s"),
-                "superblocks": Field(24, 81920, "81920s"),
-                "slots": Field(81944, 2048, "2048s"),
-                "groups": Field(83992, 22528, "22528s"),
-                "guarded": Field(106520, 4096, "4096s"),
-                "guards": Field(110616, 6144, "6144s"),
+                "settings": Field(0, 32, "32s"),
+                "superblocks": Field(32, 81920, "81920s"),
+                "slots": Field(81952, 2048, "2048s"),
+                "groups": Field(84000, 67584, "67584s"),
+                "attachments": Field(151584, 32768, "32768s"),
+                "guarded": Field(184352, 4096, "4096s"),
+                "guards": Field(188448, 6144, "6144s"),
             },
         ),
     },
@@ -522,6 +582,7 @@ LAYOUTS: Final = Layouts(
             "FP_UNDECIDED": 1,
             "FP_TRUNCATED": 2,
             "FP_TORN": 4,
+            "FP_HANDLER_FAILED": 8,
         },
         "fp_group_flag": {
             "FP_INCLUDE_SELF": 1,
@@ -532,8 +593,11 @@ LAYOUTS: Final = Layouts(
             "FP_DENY_UNDECIDED": 1,
             "FP_EXCEPTS_UIDS": 2,
             "FP_EXCEPTS_EXES": 4,
+            "FP_ONLY_PROCESSES": 8,
+            "FP_ONLY_OBJECTS": 16,
         },
         "fp_handler_limit": {
+            "FP_EVENT_VERSION": 1,
             "FP_NAME_BYTES": 255,
             "FP_EXE_BYTES": 255,
             "FP_COMM_BYTES": 15,
@@ -551,8 +615,13 @@ LAYOUTS: Final = Layouts(
             "FP_SLOT_WORDS": 4,
             "FP_N_GROUPS": 256,
             "FP_N_SUPERBLOCKS": 1024,
-            "FP_N_FILTERS": 8,
+            "FP_N_LINKS": 16,
+            "FP_N_ATTACHMENTS": 1024,
             "FP_PATH_MAX": 4096,
+        },
+        "fp_link": {
+            "FP_LINK_PROGRAM": 1073741824,
+            "FP_PASSED_ALL": 65535,
         },
         "fp_superblock_flag": {
             "FP_HAS_FILE_ROOTS": 1,

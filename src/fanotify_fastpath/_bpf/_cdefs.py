@@ -90,10 +90,10 @@ int bpf_iter_create(int link_fd);
 
 const char *bpf_map__name(const struct bpf_map *map);
 int bpf_map__fd(const struct bpf_map *map);
-int bpf_map__set_max_entries(struct bpf_map *map, uint32_t n);
-int bpf_map__set_type(struct bpf_map *map, int type);
+int bpf_map__set_type(struct bpf_map *map, uint32_t type);
 int bpf_map__set_key_size(struct bpf_map *map, uint32_t size);
 int bpf_map__set_value_size(struct bpf_map *map, uint32_t size);
+int bpf_map__set_max_entries(struct bpf_map *map, uint32_t n);
 int bpf_map__set_autocreate(struct bpf_map *map, bool is_wanted);
 int bpf_map__set_inner_map_fd(struct bpf_map *map, int fd);
 int bpf_map__reuse_fd(struct bpf_map *map, int fd);
@@ -107,6 +107,8 @@ int bpf_map_delete_elem(int fd, const void *key);
 int bpf_map_get_next_key(int fd, const void *key, void *next);
 
 int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size);
+int bpf_obj_pin(int fd, const char *path);
+int bpf_map_get_fd_by_id(uint32_t id);
 int bpf_enable_stats(int type);
 
 int vasprintf(char **text, const char *format, void *arguments);

@@ -63,7 +63,7 @@ class ObjectMap:
         self._owner = owner
         self._pointer = pointer
         name = os.fsdecode(lib.ffi.string(lib.c.bpf_map__name(pointer)))
-        self.name = "." + name.rpartition(".")[2] if "." in name else name
+        self.name = "." + name.partition(".")[2] if "." in name else name
 
     @property
     def pointer(self) -> Any:

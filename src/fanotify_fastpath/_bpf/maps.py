@@ -24,6 +24,7 @@ class MapType(IntEnum):
 
     HASH = 1
     ARRAY = 2
+    PROG_ARRAY = 3
     PERCPU_HASH = 5
     PERCPU_ARRAY = 6
     LRU_HASH = 9
@@ -42,6 +43,7 @@ class Map(Closing):
     A map, known by a file descriptor.
 
     :ivar name: up to 15 bytes
+    :ivar map_id: the kernel's number of it
     :ivar map_type: a number of :class:`MapType`, or another one
     :ivar key_size_bytes: 0 for ring buffers
     :ivar value_size_bytes: of one value; 0 for ring buffers
@@ -66,6 +68,7 @@ class Map(Closing):
         self.key_size_bytes = int(info.key_size)
         self.value_size_bytes = int(info.value_size)
         self.max_entries = int(info.max_entries)
+        self.map_id = int(info.id)
         self._fd: int | None = fd
         self._is_owner = is_owner
 
@@ -97,6 +100,19 @@ class Map(Closing):
         fd = lib.c.bpf_map_create(map_type, os.fsencode(name)[:15], key_size_bytes, value_size_bytes, max_entries, opts)
         if fd < 0:
             raise refused(f"cannot make map {name!r} ({map_type.name}, {max_entries} entries)", -fd)
+        return cls(fd)
+
+    @classmethod
+    def by_id(cls, map_id: int) -> "Map":
+        """
+        Open a map by the kernel's number.
+
+        :raises NotPermitted: CAP_SYS_ADMIN is missing
+        :raises KernelRefused: there is none
+        """
+        fd = int(library().c.bpf_map_get_fd_by_id(map_id))
+        if fd < 0:
+            raise refused(f"cannot open map number {map_id}", -fd)
         return cls(fd)
 
     @property

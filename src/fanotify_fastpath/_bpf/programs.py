@@ -128,6 +128,17 @@ class Link(Closing):
             raise refused(f"cannot read from iterator {self._program!r}", -fd)
         return fd
 
+    def pin(self, path: bytes) -> None:
+        """
+        Give it a name on a bpf filesystem: it stays attached until that is removed.
+
+        :raises NotPermitted: a capability is missing, or the name has a dot
+        :raises KernelRefused: there is no bpf filesystem, or the name is taken
+        """
+        result = int(library().c.bpf_obj_pin(self.fd, path))
+        if result < 0:
+            raise refused(f"cannot pin {self._program!r} as {os.fsdecode(path)!r}", -result)
+
     def close(self) -> None:
         """Detach."""
         pointer, self._pointer = self._pointer, None

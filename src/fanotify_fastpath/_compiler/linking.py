@@ -14,8 +14,6 @@ target triple = "bpf"
 """
 #: the first level at which every kernel that has trampolines understands all instructions
 _CPU = "v3"
-
-
 _LENGTH = struct.Struct("=Q")
 
 
@@ -39,8 +37,7 @@ def link(ir: str, frame: bytes) -> bytes:
     return done.stdout
 
 
-def make_object(ir: str, frame: bytes) -> bytes:
-    """The same, in this process."""
+def _link_here(ir: str, frame: bytes) -> bytes:
     llvm = binding()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -49,6 +46,30 @@ def make_object(ir: str, frame: bytes) -> bytes:
     module.link_in(llvm.parse_assembly(_TARGET + ir, context))
     # inlined, and no program of its own
     module.get_function("handle").linkage = "internal"
+    return _make(llvm, module)
+
+
+def make_object(bitcode: bytes) -> bytes:
+    """
+    Make an object of a module that is complete.
+
+    :param bitcode: for BPF
+    :raises InvalidArgument: it is none
+    :raises UnsupportedFeature: llvmlite is not installed
+    """
+    llvm = binding()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    try:
+        module = llvm.parse_bitcode(bitcode, llvm.create_context())
+    except RuntimeError as exc:
+        raise InvalidArgument(f"this is no bitcode of LLVM: {exc}") from None
+    if not module.triple.startswith("bpf"):
+        raise InvalidArgument(f"this is bitcode for {module.triple!r}; compile it with clang -target bpf")
+    return _make(llvm, module)
+
+
+def _make(llvm: Any, module: Any) -> bytes:
     module.verify()
     machine = llvm.Target.from_triple("bpf").create_target_machine(cpu=_CPU, opt=2)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
@@ -75,7 +96,7 @@ def main() -> None:
     """Read the length of the frame, the frame and the code; write the object."""
     given = sys.stdin.buffer.read()
     end = _LENGTH.size + _LENGTH.unpack_from(given)[0]
-    sys.stdout.buffer.write(make_object(given[end:].decode(), given[_LENGTH.size : end]))
+    sys.stdout.buffer.write(_link_here(given[end:].decode(), given[_LENGTH.size : end]))
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ class Compiled:
     attributes: tuple[Attribute, ...]
     attributes_size: int
     state: tuple[str, ...]
-    of_class: frozenset[str]
+    of_class: frozenset[str] = frozenset()
 
 
 def round_up(size: int) -> int:

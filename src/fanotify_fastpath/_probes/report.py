@@ -95,6 +95,7 @@ class Report:
     :ivar limits: the kernel's limits in ``/proc/sys/fs/fanotify``; None for one that this kernel does not have
     :ivar paths: the paths that were asked about
     :ivar live: the result of the live test, if it was asked for
+    :ivar listing: where the handlers that are loaded for all can be read
     """
 
     version: str
@@ -107,6 +108,7 @@ class Report:
     limits: dict[str, int | None]
     paths: tuple[PathReport, ...] = ()
     live: LiveReport | None = field(default=None)
+    listing: tuple[Check, ...] = ()
 
     def engine(self, name: str) -> EngineReport:
         """

@@ -45,6 +45,9 @@ def _print(report: Report) -> None:
     console.print("\n[bold]limits[/] (/proc/sys/fs/fanotify)")
     for name, value in report.limits.items():
         console.print(f"  {name:<22} {'not in this kernel' if value is None else value}")
+    console.print("\n[bold]handlers loaded for all[/]")
+    for check in report.listing:
+        _print_check(console, check)
     if report.paths:
         console.print("\n[bold]paths[/]")
     for path in report.paths:

@@ -1,76 +1,146 @@
-"""``fanfp handlers``: what can be attached by name."""
+"""``fanfp handlers``: what can be attached by name, and loading more of it for all."""
 
 import argparse
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from fanotify_fastpath.arguments import Argument
-from fanotify_fastpath.cli.exits import Exit, UsageError
-from fanotify_fastpath.handlers import Depends, Handler, HandlerFlags
-from fanotify_fastpath.registry import describe, registry
+from fanotify_fastpath._modules.entries import Entry
+from fanotify_fastpath._modules.listing import shared_list
+from fanotify_fastpath.cli.exits import Exit, UsageError, say
+from fanotify_fastpath.cli.text import escape, printable
+from fanotify_fastpath.declaration import declared, describe
+from fanotify_fastpath.handlers import Handler
+from fanotify_fastpath.modules import load_for_all, unload_for_all
+from fanotify_fastpath.registry import registry
+
+BUILT_IN = "built in"
+_WHAT = {"show": "NAME", "load": "PACKAGE|FILE", "unload": "NAME|SOURCE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """
+    A handler as it is shown.
+
+    :ivar name: its name
+    :ivar source: where its code is
+    :ivar texts: ``flags``, ``desc`` and ``init_args``, each with a newline
+    :ivar declared: ``arguments`` and ``depends``
+    :ivar n_attached: attaches that live now, in all processes; None when that is not known
+    :ivar n_since_load: attaches by root since it was loaded; None when that is not known
+    """
+
+    name: str
+    source: str
+    texts: Mapping[str, str]
+    declared: Mapping[str, Any]
+    n_attached: int | None = None
+    n_since_load: int | None = None
 
 
 def run(options: argparse.Namespace) -> int:
-    """List or show; return the exit code."""
-    if options.action == "show":
-        if options.name is None:
-            raise UsageError("show what? write 'fanfp handlers show NAME'; 'fanfp handlers' lists the names")
-        handler = registry.get(options.name)
-        print(
-            json.dumps(as_dict(handler), indent=2) if options.json else as_text(handler),
-            end="\n" if options.json else "",
-        )
+    """List, show, load or unload; return the exit code."""
+    _check(options)
+    if options.action == "load":
+        return _load(options.name)
+    if options.action == "unload":
+        for name in unload_for_all(options.name, force=options.force):
+            print(f"unloaded {escape(name)}")
         return Exit.DONE
-    if options.name is not None:
-        raise UsageError(f"list takes no name; write 'fanfp handlers show {options.name}'")
-    if options.json:
-        print(json.dumps([as_dict(handler) for handler in registry], indent=2))
+    if options.action == "show":
+        shown = _find(options.name)
+        print(json.dumps(as_dict(shown), indent=2) + "\n" if options.json else as_text(shown), end="")
+    elif options.json:
+        print(json.dumps([as_dict(shown) for shown in _all()], indent=2))
     else:
-        _print_table()
+        _print_table(_all())
     return Exit.DONE
 
 
-def as_text(handler: type[Handler]) -> str:
-    """What the discovery tree says of a handler, and what its verdict depends on."""
-    depends = " ".join(depend_names(handler)) or "N/A"
-    return "".join(f"{key}: {text}" for key, text in describe(handler).items()) + f"depends: {depends}\n"
+def as_text(shown: Shown) -> str:
+    """What the discovery tree says of a handler, where it is from, who uses it, and what its verdict depends on."""
+    lines = [f"{key}: {_lines(text)}" for key, text in shown.texts.items()]
+    lines += [f"source: {escape(shown.source)}\n"]
+    if shown.n_attached is not None:
+        lines += [f"attachments: {shown.n_attached}\n", f"attachments_since_load: {shown.n_since_load}\n"]
+    depends = " ".join(shown.declared["depends"]) or "N/A"
+    return "".join(lines) + f"depends: {depends}\n"
 
 
-def as_dict(handler: type[Handler]) -> dict[str, Any]:
+def as_dict(shown: Shown) -> dict[str, Any]:
     """The same for machines, with the arguments one by one."""
-    texts = describe(handler)
     return {
-        "name": handler.name,
-        "flags": texts["flags"].split(),
-        "desc": texts["desc"].removesuffix("\n"),
-        "init_args": texts["init_args"].removesuffix("\n"),
-        "arguments": [_argument(argument) for argument in handler.arguments],
-        "depends": depend_names(handler),
+        "name": shown.name,
+        "source": shown.source,
+        "flags": shown.texts["flags"].split(),
+        "desc": shown.texts["desc"].removesuffix("\n"),
+        "init_args": shown.texts["init_args"].removesuffix("\n"),
+        "attachments": shown.n_attached,
+        "attachments_since_load": shown.n_since_load,
+        **shown.declared,
     }
 
 
-def depend_names(handler: type[Handler]) -> list[str]:
-    """Names of what a verdict depends on."""
-    return [str(one.name) for one in Depends if one in handler.depends and one.value]
+def _check(options: argparse.Namespace) -> None:
+    what = _WHAT.get(options.action)
+    if what and options.name is None:
+        raise UsageError(f"{options.action} what? write 'fanfp handlers {options.action} {what}'")
+    if not what and options.name is not None:
+        raise UsageError(f"list takes no name; write 'fanfp handlers show {options.name}'")
+    if options.force and options.action != "unload":
+        raise UsageError("--force goes with unload")
+    if options.json and options.action in ("load", "unload"):
+        raise UsageError("--json goes with list and show")
 
 
-def _argument(argument: Argument) -> dict[str, Any]:
-    return {
-        "name": argument.name,
-        "kind": argument.kind.describe(),
-        "desc": argument.desc,
-        "required": argument.default is ...,
-    }
+def _load(source: str) -> int:
+    loaded = load_for_all(source)
+    for name in loaded.names:
+        print(f"loaded {escape(name)}")
+    if loaded.unreadable:
+        reason = printable(loaded.unreadable.splitlines()[0])
+        say(f"fanfp: loaded, but not to be read below {shared_list.readable.decode()}: {reason}")
+    return Exit.DONE
 
 
-def _print_table() -> None:
+def _all() -> list[Shown]:
+    """The handlers of the package and the shared ones, by name."""
+    found = [_own(handler) for handler in registry] + [_shared(entry) for entry in shared_list.entries()]
+    return sorted(found, key=lambda shown: shown.name)
+
+
+def _find(name: str) -> Shown:
+    if name not in registry and name in shared_list:
+        return _shared(shared_list.entry(name))
+    return _own(registry.get(name))
+
+
+def _own(handler: type[Handler]) -> Shown:
+    return Shown(handler.name, BUILT_IN, describe(handler), declared(handler))
+
+
+def _shared(entry: Entry) -> Shown:
+    record = entry.record
+    n_since_load = entry.stats()["attachments_since_load"]
+    return Shown(entry.name, record.source, entry.texts, record.declared, entry.count(), n_since_load)
+
+
+def _lines(text: str) -> str:
+    return escape(text.removesuffix("\n")) + "\n"
+
+
+def _print_table(handlers: list[Shown]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("name", "flags", "description", box=None, pad_edge=False, header_style="bold")
-    for handler in registry:
-        flags = " ".join(flag.name or "" for flag in HandlerFlags if flag in handler.flags)
-        table.add_row(handler.name, flags or "-", handler.desc)
+    table = Table("name", "source", "flags", "in use", "description", box=None, pad_edge=False, header_style="bold")
+    for shown in handlers:
+        in_use = "-" if shown.n_attached is None else str(shown.n_attached)
+        row = (shown.name, shown.source, shown.texts["flags"].strip() or "-", in_use, shown.texts["desc"].rstrip("\n"))
+        table.add_row(*(Text(escape(cell)) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or pipe has no width to wrap at
         console.width = 1000

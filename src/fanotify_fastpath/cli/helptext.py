@@ -59,16 +59,23 @@ examples:
 {EXIT_HELP}"""
 
 HANDLERS = """\
-List the handlers that can be attached by name, or show one: its flags, description, arguments, and what its verdict
-depends on.
+List the handlers that can be attached by name, or show one: its flags, description, arguments, where it is from, how
+many attaches use it, and what its verdict depends on. Root loads more of them for all processes, and unloads them.
 """
 
-HANDLERS_EPILOG = """\
+HANDLERS_EPILOG = f"""\
+A package offers handlers by entry points of the group fanotify_fastpath.handlers; a file is Python, and defines them.
+Root must own the code, and nobody else may write to it, because it runs with the rights of whoever attaches it.
+What is loaded can be read in /run/fanotify_fastpath and, where that is a bpf filesystem, /sys/fs/bpf/fanotify_fastpath.
+
 examples:
   fanfp handlers
   fanfp handlers show ignore-prefix
-  fanfp watch . --handler 'ignore-prefix:prefixes=.+~'
-"""
+  fanfp handlers load /usr/local/lib/handlers/only_suffixes.py
+  fanfp watch . --handler 'only-suffixes:suffixes=.c+.h'
+  fanfp handlers unload only-suffixes
+
+{EXIT_HELP}"""
 
 DOCTOR = """\
 Say which engines work here and why others do not, found by trying; what the kernel's limits are; and for each PATH

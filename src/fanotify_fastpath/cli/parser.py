@@ -10,7 +10,7 @@ from fanotify_fastpath.cli.exits import UsageError
 
 SHELLS = ("bash", "zsh", "tcsh")
 #: values that are file names, for the completion
-_PATH_DESTS = ("paths", "exclude", "live", "allow_exe")
+_PATH_DESTS = ("paths", "exclude", "live", "allow_exe", "name")
 
 
 class Parser(argparse.ArgumentParser):
@@ -239,16 +239,22 @@ def _add_output(parser: Parser) -> None:
 
 def _add_handlers(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
-        "handlers", help="list handlers", description=helptext.HANDLERS, epilog=helptext.HANDLERS_EPILOG
+        "handlers", help="list handlers, and load more", description=helptext.HANDLERS, epilog=helptext.HANDLERS_EPILOG
     )
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("list", "show"),
+        choices=("list", "show", "load", "unload"),
         default="list",
-        help="a table of all (the default), or one in full",
+        help="a table of all (the default); one in full; list what a source has for all processes, or delist it",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="which one to show")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME|SOURCE",
+        help="show: a handler; load: an installed package or a file; unload: a handler, or all of a source",
+    )
+    parser.add_argument("--force", action="store_true", help="unload: also what is in use; groups that have it keep it")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

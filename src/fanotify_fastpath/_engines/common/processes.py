@@ -49,6 +49,15 @@ class _Known:
             self.process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), self._exe())
         return self.process
 
+    def read(self, name: str) -> bytes:
+        """
+        Return what stands in a file of its directory.
+
+        :raises OSError: ESRCH: it has ended
+        """
+        with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.dir_fd), "rb") as file:
+            return file.read()
+
     def _exe(self) -> str | None:
         with contextlib.suppress(OSError):
             return os.fsdecode(os.readlink("exe", dir_fd=self.dir_fd))
@@ -103,6 +112,22 @@ class Processes:
                 process = self._meet(tgid)
             self._batch[tgid] = process
         return process
+
+    def read(self, tgid: int, name: str) -> bytes:
+        """
+        Return what stands in a file of ``/proc/<tgid>``, of the very process that :meth:`get` tells of.
+
+        :return: empty when it has ended
+        """
+        process = self.get(tgid)
+        if isinstance(process, LaterProcess):
+            process.settle()
+        with self._lock:
+            known = self._known.get(tgid)
+            if known is not None:
+                with contextlib.suppress(OSError):
+                    return known.read(name)
+        return b""
 
     def tgid_of(self, tid: int) -> int:
         """Return the process that a thread belongs to; 0 when the thread has ended."""

@@ -23,6 +23,7 @@ from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import STRUCTURE, Interest
 from fanotify_fastpath._engines.fanotify.judge import Judge
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
+from fanotify_fastpath._engines.fanotify.lookup import Sources
 from fanotify_fastpath._engines.fanotify.objects import Objects
 from fanotify_fastpath._engines.fanotify.sender import Sender
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
@@ -59,9 +60,10 @@ class FanotifyEngine:
         self._turns = Turns()
         self._lock = self._turns.lock
         self._store = Store(max_queued, self._count_lost)
-        self._sender = Sender(Processes(), self.superblocks, self.counters, self._store, include_self, with_tid)
         self._interest = Interest()
         self._tree = Tree()
+        sources = Sources(Processes(), self.superblocks, self._tree, self._interest)
+        self._sender = Sender(sources, self.counters, self._store, include_self, with_tid)
         self._group: KernelGroup | None = None
         self._objects: Objects | None = None
         self._kernel_masks: dict[bytes, int] = {}
@@ -160,6 +162,7 @@ class FanotifyEngine:
             while self._sequence.n_given < end and (raw := self._sequence.next()) is not None:
                 self._judge.judge(raw)
             self._judge.settle_doubts(self._sequence.take_doubtful())
+            self._release()
             self._store.signal(is_more_coming=self.has_backlog())
 
     def _begin_batch(self) -> None:
@@ -346,8 +349,6 @@ class FanotifyEngine:
             if self._is_closed:
                 return
             self._drain()
-            for superblock in self.superblocks.values():
-                superblock.release()
 
     def _drain(self) -> None:
         self._begin_batch()
@@ -365,6 +366,12 @@ class FanotifyEngine:
             self._tree.bury()
         if self._objects is not None:
             self._objects.drain(self._interest.sets)
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of the mounts: what was looked at while deciding keeps nothing from being unmounted."""
+        for superblock in self.superblocks.values():
+            superblock.release()
 
     def _drain_sequence(self, until: float) -> None:
         """Decide about what was read; when that takes long, leave the rest for the next time, and let others in."""

@@ -5,9 +5,8 @@ from typing import Final
 
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Candidate
-from fanotify_fastpath._engines.common.processes import Processes
 from fanotify_fastpath._engines.common.store import Store
-from fanotify_fastpath._engines.common.superblock import Superblock
+from fanotify_fastpath._engines.fanotify.lookup import RawLookup, Sources
 from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.tree import Inside
 from fanotify_fastpath.chain import Chain
@@ -71,6 +70,7 @@ class Sender:
     """
     The end of the line, common to all kernel groups of one engine.
 
+    :param sources: what is known of processes and filesystems
     :param store: takes each event of the stream
     :ivar chain: the handlers
     :ivar now_ns: CLOCK_BOOTTIME of the current batch
@@ -78,20 +78,20 @@ class Sender:
 
     def __init__(
         self,
-        processes: Processes,
-        superblocks: dict[bytes, Superblock],
+        sources: Sources,
         counters: Counters,
         store: Store,
         include_self: bool,
         with_tid: bool,
     ) -> None:
-        self.processes = processes
-        self.superblocks = superblocks
+        self.processes = sources.processes
+        self.superblocks = sources.superblocks
         self.counters = counters
         self.include_self = include_self
         self.with_tid = with_tid
         self.chain: Chain | None = None
         self.now_ns = 0
+        self._sources = sources
         self._store = store
         self._own = os.getpid()
 
@@ -119,7 +119,8 @@ class Sender:
                 found.types | raw.mask & _ONDIR,
                 found.name,
                 raw.pid,
-                self.processes.get,
+                self.now_ns,
+                RawLookup(self._sources, raw, key, found.path),
                 found.inside,
                 found.inside2,
                 dev,

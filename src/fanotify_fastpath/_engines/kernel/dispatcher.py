@@ -10,15 +10,12 @@ import os
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import (
     LAYOUTS,
     FpCounters,
-    FpDeny,
-    FpException,
     FpFlag,
     FpGroupFlag,
     FpInspection,
@@ -28,15 +25,16 @@ from fanotify_fastpath._bpf._abi import (
 )
 from fanotify_fastpath._bpf.maps import ANY, EXIST, Map, MapType
 from fanotify_fastpath._engines.base import KernelCounters
+from fanotify_fastpath._engines.kernel.denials import Denials
 from fanotify_fastpath._engines.kernel.hooks import Hooks
 from fanotify_fastpath._engines.kernel.objects import Attached, attach_best
+from fanotify_fastpath._engines.kernel.programs import Programs
 from fanotify_fastpath._engines.kernel.sentinel import Sentinel
 from fanotify_fastpath._engines.kernel.tables import Tables, pack_slots
 from fanotify_fastpath.errors import FastpathError, KernelRefused
 from fanotify_fastpath.mask import Mask
 
 _INSPECTION = struct.Struct(LAYOUTS.structs["fp_inspection"].format)
-_EXCEPTION = struct.Struct(LAYOUTS.structs["fp_exception"].format)
 _KEY = struct.Struct(LAYOUTS.structs["fp_key"].format)
 _COUNTERS = struct.Struct(LAYOUTS.structs["fp_counters"].format)
 _GROUP_COUNTERS = ("n_sent", "n_skipped", "n_undecided", "n_merged", "n_dropped")
@@ -122,6 +120,8 @@ class Dispatcher:
         self._marked = found.map("marked").open()
         self._rings = found.map("rings").open()
         self._counters = found.map("counters").open()
+        table, handled = found.map("handlers").open(), found.map("handled").open()
+        self.programs = Programs(self._tables, table, handled, self._attached.handler_program)
         self._inspect = found.program("inspect").attach_iterator(tgid=os.getpid())
         self._sentinel = Sentinel()
         self._filesystems: dict[int, _Filesystem] = {}
@@ -129,9 +129,7 @@ class Dispatcher:
         self._free_slots = list(range(FpLimit.N_SLOTS - 1, -1, -1))
         self._free_groups = list(range(FpLimit.N_GROUPS - 1, -1, -1))
         self._slots: dict[int, _Slot] = {}
-        self._hooks: Hooks | None = None
-        self._denied: dict[int, int] = {}
-        self._exceptions: dict[int, list[bytes]] = {}
+        self.denials = Denials(self.lock, self._load_hooks, self._tables, self._publish_all)
         with open(os.devnull, "rb") as file:
             own = self.inspect(file.fileno())
             self._tables.set_own(own.tgid, own.pid_level, own.pid_namespace)
@@ -148,10 +146,10 @@ class Dispatcher:
 
     def close(self) -> None:
         """Detach everything."""
-        if self._hooks is not None:
-            self._hooks.close()
+        self.denials.close()
         self._sentinel.close()
         self._inspect.close()
+        self.programs.close()
         self._tables.close()
         for table in (self._roots, self._marked, self._rings, self._counters):
             table.close()
@@ -219,9 +217,14 @@ class Dispatcher:
         with self.lock:
             self._free_groups.append(number)
 
-    def set_filters(self, group: int, slots: list[int]) -> None:
-        """Say in which slots an event must lie to be sent."""
-        self._tables.set_filters(group, slots[: FpLimit.N_FILTERS])
+    def set_chain(self, group: int, links: list[int], needs: int, counted: int) -> int:
+        """Have other handlers of a group asked; see :meth:`Tables.set_chain`."""
+        return self._tables.set_chain(group, links, needs, counted)
+
+    def wait_for_programs(self, group: int, ring: Map) -> None:
+        """Wait until all that began before has ended: some milliseconds, more on a busy machine."""
+        # whoever changes such a table waits for that (maybe_wait_bpf_programs in kernel/bpf/syscall.c)
+        self._rings.update(_u32(group), _u32(ring.fd))
 
     def n_dropped(self, group: int) -> int:
         """How many records have found no room in the group's ring buffer."""
@@ -257,7 +260,7 @@ class Dispatcher:
     def release_slot(self, slot: int) -> None:
         """Give a slot back, with all that it wanted."""
         with self.lock:
-            self.allow(slot)
+            self.denials.allow(slot)
             gone = self._slots.pop(slot)
             self._tables.set_slot(slot, 0, gone.group)
             for key in gone.points:
@@ -393,82 +396,9 @@ class Dispatcher:
             self._set_marked_bits(key, 0)
             slot.marked.discard(key)
 
-    # --- denying ---
-
-    def hooks(self) -> Hooks:
-        """
-        Load the programs that deny.
-
-        :raises UnsupportedFeature: they cannot be had here
-        """
-        with self.lock:
-            if self._hooks is None:
-                with self._attached.object.map(".bss").open() as variables:
-                    self._hooks = Hooks({"roots": self._roots, ".bss": variables})
-            return self._hooks
-
-    def try_hooks(self) -> str:
-        """
-        Attach all hooks for a moment, and tell how many and how.
-
-        :raises UnsupportedFeature: one that is needed cannot be attached
-        """
-        with self.lock:
-            hooks = self.hooks()
-            hooks.set_operations(sum(FpDeny))
-            text = f"all operations, at {len(hooks.attached)} hooks ({hooks.way})"
-            hooks.set_operations(self._all_denied())
-            return text
-
-    def forbid(self, slot: int, deny: int, flags: int, exceptions: Iterable[FpKey]) -> None:
-        """
-        Deny operations in a slot.
-
-        :param deny: of ``enum fp_deny``
-        :param flags: of ``enum fp_guard_flag``
-        :param exceptions: executables; and users, each with the number in the place of the inode and 0 elsewhere
-        :raises UnsupportedFeature: they cannot be denied here
-        :raises KernelRefused: there are too many exceptions
-        """
-        with self.lock:
-            hooks = self.hooks()
-            for what in exceptions:
-                key = _EXCEPTION.pack(*FpException(_KEY.pack(*what), slot, 0))
-                hooks.exceptions.update(key, b"\1")
-                self._exceptions.setdefault(slot, []).append(key)
-            hooks.set_operations(self._all_denied() | deny)
-            self._denied[slot] = deny
-            self._tables.clear_guard(slot)
-            self._tables.set_guard(slot, deny, flags)
-            for dev in self._filesystems:
-                self._publish(dev, None)
-
-    def allow(self, slot: int) -> None:
-        """The opposite of :meth:`forbid`; what was counted stays until the slot denies again."""
-        with self.lock:
-            if self._hooks is None:
-                return
-            self._tables.set_guard(slot, 0, 0)
-            for key in self._exceptions.pop(slot, ()):
-                self._hooks.exceptions.delete(key)
-            if self._denied.pop(slot, None) is not None:
-                self._hooks.set_operations(self._all_denied())
-                for dev in self._filesystems:
-                    self._publish(dev, None)
-
-    def n_denied(self, slot: int) -> int:
-        """How many attempts in a slot were denied."""
-        return self._tables.guard_counter(slot, "n_denied")
-
-    def n_undecided(self, slot: int) -> int:
-        """How many attempts may have been in a slot or not."""
-        return self._tables.guard_counter(slot, "n_undecided")
-
-    def _all_denied(self) -> int:
-        denied = 0
-        for operations in self._denied.values():
-            denied |= operations
-        return denied
+    def _load_hooks(self) -> Hooks:
+        with self._attached.object.map(".bss").open() as variables:
+            return Hooks({"roots": self._roots, ".bss": variables})
 
     def _set_point(self, key: FpKey, included: int, excluded: int, *, is_new: bool = False) -> None:
         if included | excluded:
@@ -510,13 +440,17 @@ class Dispatcher:
         if deny != self._tables.guarded(filesystem.place):
             self._tables.set_guarded(filesystem.place, deny)
 
+    def _publish_all(self) -> None:
+        for dev in self._filesystems:
+            self._publish(dev, None)
+
     def _is_gone(self, filesystem: _Filesystem) -> bool:
         """Whether it was unmounted, where something was denied: the programs know first."""
         return bool(filesystem.deny) and not self._tables.guarded(filesystem.place)
 
     def _deny_of(self, filesystem: _Filesystem) -> int:
         deny = 0
-        for slot, operations in self._denied.items():
+        for slot, operations in self.denials.denied.items():
             wants = filesystem.wants.get(slot)
             if wants is not None and wants.n_roots > 0:
                 deny |= operations

@@ -11,7 +11,7 @@ import select
 import time
 from typing import Final
 
-from fanotify_fastpath._bpf._abi import FpKey, FpLimit
+from fanotify_fastpath._bpf._abi import FpKey
 from fanotify_fastpath._bpf.ring import RingReader
 from fanotify_fastpath._engines.base import Counters, KernelCounters
 from fanotify_fastpath._engines.common.candidate import Inside
@@ -22,12 +22,13 @@ from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.common.turns import Turns
 from fanotify_fastpath._engines.kernel import dispatcher as dispatchers
 from fanotify_fastpath._engines.kernel.forbidder import Forbidder
+from fanotify_fastpath._engines.kernel.links import Links
 from fanotify_fastpath._engines.kernel.plan import Plan
 from fanotify_fastpath._engines.kernel.reading import Reading
 from fanotify_fastpath._engines.kernel.views import Views, kernel_dev
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
-from fanotify_fastpath.builtin.monitor_subtree import MonitorSubtree
-from fanotify_fastpath.chain import Attachment, Chain
+from fanotify_fastpath.chain import Chain
+from fanotify_fastpath.compiling import code_of
 from fanotify_fastpath.errors import Closed, PathNotFound
 from fanotify_fastpath.events import Crossing, Event
 from fanotify_fastpath.marks import Mark, Scope
@@ -80,6 +81,7 @@ class KernelEngine:
         about = (self._dispatcher, self._group, self.superblocks.get, self._views.superblock, self._root_installed)
         self._plan = Plan(*about)
         self.forbidder = Forbidder(self._dispatcher, Plan(*about), self.watch_filesystem, self._turns.urgent, self._arm)
+        self._links = Links(self._dispatcher, self._group, self._ring_map, code_of)
         self._marks: list[Mark] = []
         self._slots: dict[Mark, int] = {}
         self._chain: Chain | None = None
@@ -201,13 +203,13 @@ class KernelEngine:
                                 self.watch_filesystem(root, 0)
                     wanted.setdefault(roots, 0)
             self._handler_sets = [roots.set_id for a in attachments for roots in a.handler.root_sets()]
-            filters = _filters(attachments)
-            # a slot that goes away must hold no event back, and one that comes holds its roots before it counts
-            self._dispatcher.set_filters(self._group, [self._sets[n] for n in filters.values() if n in self._sets])
+            self._links.keep(attachments)
             self._plan.update(wanted)
             self._sets = {set_id: installed.slot for set_id, installed in self._plan.sets.items()}
-            self._dispatcher.set_filters(self._group, [self._sets[set_id] for set_id in filters.values()])
-            self._reading.use(self._chain, filters, self._sets)
+            counted = sum(1 << self._sets[roots.set_id] for roots, mask in wanted.items() if mask)
+            # a slot that comes holds its roots before it counts
+            self._links.update(attachments, self._sets, counted)
+            self._reading.use(self._chain, self._links.applied, self._sets)
 
     def watch_filesystem(self, root: Root, mask: int) -> None:
         """See to it that the filesystem of *root* is known."""
@@ -326,6 +328,10 @@ class KernelEngine:
         """The border that a rename crosses."""
         was, is_now = self._is_watched(dev, before), self._is_watched(dev, after)
         return None if was == is_now else "in" if is_now else "out"
+
+    def roots(self) -> list[Root]:
+        """The roots of the group's subtrees."""
+        return [root for mark in self._marks if mark.scope is Scope.SUBTREE for root in mark.roots.roots]
 
     def _is_watched(self, dev: int, inside: Inside) -> bool:
         is_marked = any(
@@ -506,6 +512,7 @@ class KernelEngine:
         with self._lock:
             self._last_counters = self._dispatcher.counters(self._group)
             self.forbidder.close()
+            self._links.close()
             self._plan.update({})
             for mark in list(self._slots):
                 self._release_slot(mark)
@@ -522,14 +529,3 @@ class KernelEngine:
             self._epoll.close()
             self._store.close()
             self._ring_map.close()
-
-
-def _filters(attachments: tuple[Attachment, ...]) -> dict[Attachment, int]:
-    """The first handlers, as far as the kernel can apply them, with their root sets."""
-    found: dict[Attachment, int] = {}
-    for attachment in attachments[: FpLimit.N_FILTERS]:
-        handler = attachment.handler
-        if type(handler) is not MonitorSubtree or handler.block:
-            break
-        found[attachment] = handler.roots.set_id
-    return found

@@ -6,13 +6,16 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import FpDeny, FpGuardFlag, FpKey
+from fanotify_fastpath._bpf.maps import Map, MapType
 from fanotify_fastpath._engines.kernel.dispatcher import Dispatcher
 from fanotify_fastpath._engines.kernel.plan import Installed, Plan
+from fanotify_fastpath._programs.state_maps import StateInMap
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.errors import FastpathError, InvalidArgument, KernelRefused, PathNotFound
 from fanotify_fastpath.marks import DenyingMark, Mark
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root
+from fanotify_fastpath.state import MapStorage
 
 #: what can be denied in the kernel
 DENIABLE: Final = Mask.OPEN_PERM | Mask.OPEN_EXEC_PERM | Mask.ACCESS_PERM | Mask.ALL_CHANGES_PERM
@@ -76,7 +79,7 @@ class Forbidder:
 
         :raises UnsupportedFeature: one that is needed cannot be attached
         """
-        return self._dispatcher.try_hooks()
+        return self._dispatcher.denials.try_hooks()
 
     @property
     def sets(self) -> list[Installed]:
@@ -93,12 +96,12 @@ class Forbidder:
         if not isinstance(mark, DenyingMark):
             raise InvalidArgument(f"{mark!r} is no mark that denies")
         with self._locked():
-            exceptions = list(self._exceptions_of(mark))
+            exceptions, lists = list(self._exceptions_of(mark)), _lists_of(mark)
             self._marks.append(mark)
             try:
                 self._bring(mark)
                 slot = self._plan.sets[mark.roots.set_id].slot
-                self._dispatcher.forbid(slot, operations_of(mark.mask), _flags_of(mark), exceptions)
+                self._dispatcher.denials.forbid(slot, operations_of(mark.mask), _flags_of(mark), exceptions, lists)
             except BaseException:
                 self.remove_mark(mark)
                 raise
@@ -113,9 +116,9 @@ class Forbidder:
                 mark.roots.off_change(self.refresh)
                 installed = self._plan.sets.get(mark.roots.set_id)
                 if installed is not None:
-                    self._dispatcher.allow(installed.slot)
-                    self._n_denied += self._dispatcher.n_denied(installed.slot)
-                    self._n_undecided += self._dispatcher.n_undecided(installed.slot)
+                    self._dispatcher.denials.allow(installed.slot)
+                    self._n_denied += self._dispatcher.denials.n_denied(installed.slot)
+                    self._n_undecided += self._dispatcher.denials.n_undecided(installed.slot)
                 self.refresh()
 
     def add_root(self, mark: Mark, root: Root) -> None:
@@ -150,8 +153,8 @@ class Forbidder:
         """How many attempts were denied, and of how many it could not be told whether they were inside."""
         n_denied, n_undecided = self._n_denied, self._n_undecided
         for installed in self._plan.sets.values():
-            n_denied += self._dispatcher.n_denied(installed.slot)
-            n_undecided += self._dispatcher.n_undecided(installed.slot)
+            n_denied += self._dispatcher.denials.n_denied(installed.slot)
+            n_undecided += self._dispatcher.denials.n_undecided(installed.slot)
         return n_denied, n_undecided
 
     def close(self) -> None:
@@ -191,7 +194,25 @@ class Forbidder:
 def _flags_of(mark: DenyingMark) -> int:
     flags = int(FpGuardFlag.DENY_UNDECIDED) if mark.denies_undecided else 0
     flags |= FpGuardFlag.EXCEPTS_UIDS if mark.uids else 0
-    return flags | (FpGuardFlag.EXCEPTS_EXES if mark.executables else 0)
+    flags |= FpGuardFlag.EXCEPTS_EXES if mark.executables else 0
+    return flags | sum(_lists_of(mark))
+
+
+def _lists_of(mark: DenyingMark) -> dict[FpGuardFlag, Map]:
+    found = {FpGuardFlag.ONLY_PROCESSES: (mark.processes, 1), FpGuardFlag.ONLY_OBJECTS: (mark.objects, 2)}
+    return {flag: _map_of(state, n_words) for flag, (state, n_words) in found.items() if state is not None}
+
+
+def _map_of(state: MapStorage, n_words: int) -> Map:
+    """The map in the kernel behind a handler's state."""
+    if not isinstance(state, StateInMap):
+        raise InvalidArgument(
+            "a list of what is denied is not kept in the kernel; attach its handler to a group on engine kernel, "
+            "and see its attachment's obstacle"
+        )
+    if (state.map.map_type, state.map.key_size_bytes) != (MapType.HASH, 8 * n_words):
+        raise InvalidArgument(f"a list of what is denied has keys of {n_words} integers here, and evicts nothing")
+    return state.map
 
 
 def _untold(root: Root) -> FastpathError:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Final
 
-from fanotify_fastpath._bpf._abi import LAYOUTS
+from fanotify_fastpath._bpf._abi import LAYOUTS, FpGuardFlag
 from fanotify_fastpath._bpf._abi import FpDeny as Op
 from fanotify_fastpath._bpf.libbpf import Link, Object
 from fanotify_fastpath._bpf.maps import Map
@@ -37,6 +37,10 @@ HOOKS: Final = {
 }
 #: of these not every kernel has each: where they are missing, another hook is called instead
 _NEWER: Final = ("inode_set_acl", "inode_remove_acl", "file_ioctl_compat")
+#: maps of lists, and the flag of a slot that has one
+LISTS: Final = {FpGuardFlag.ONLY_PROCESSES: "processes", FpGuardFlag.ONLY_OBJECTS: "objects"}
+#: maps that are not the dispatcher's
+_OWN_MAPS: Final = ("exceptions", *LISTS.values())
 #: programs that end the denying: of a filesystem, and of all
 _ENDS: Final = ("on_sb_delete", "on_exit")
 
@@ -48,6 +52,7 @@ class Hooks:
     :param shared: maps of the dispatcher, by name, on which they work too
     :ivar way: name of the object file
     :ivar exceptions: who may nevertheless
+    :ivar lists: by slot, the processes to whom, and the objects for which something is denied only
     :raises UnsupportedFeature: they cannot be had here, for the reason given
     """
 
@@ -69,6 +74,7 @@ class Hooks:
         else:
             raise UnsupportedFeature(f"nothing can be denied in the kernel: {'; '.join(reasons)}")
         self.exceptions = self._object.map("exceptions").open()
+        self.lists = {flag: self._object.map(name).open() for flag, name in LISTS.items()}
         self._links: dict[str, Link] = {}
 
     def set_operations(self, operations: int) -> None:
@@ -105,7 +111,8 @@ class Hooks:
         for link in self._links.values():
             link.close()
         self._links.clear()
-        self.exceptions.close()
+        for each in (self.exceptions, *self.lists.values()):
+            each.close()
         self._object.close()
 
 
@@ -121,7 +128,7 @@ def _load(way: str, shared: Mapping[str, Map]) -> Object:
         for each in found.maps():
             if each.name in shared:
                 each.reuse(shared[each.name])
-            elif each.name != "exceptions":
+            elif each.name not in _OWN_MAPS:
                 each.set_wanted(False)
         for hook in _NEWER:
             program = found.program(f"on_{hook}")

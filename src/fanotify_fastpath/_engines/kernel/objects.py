@@ -4,7 +4,7 @@ from importlib import resources
 
 from fanotify_fastpath._bpf._abi import LAYOUTS
 from fanotify_fastpath._bpf.libbpf import Link, Object, Program
-from fanotify_fastpath._engines.kernel.ways import WAYS, check, obstacle, unsupported
+from fanotify_fastpath._engines.kernel.ways import WAYS, Way, check, obstacle, unsupported
 from fanotify_fastpath.errors import FastpathError
 
 
@@ -15,16 +15,18 @@ class Attached:
     :ivar way: name of the object file
     :ivar object: it
     :ivar program: the one at fsnotify()
+    :ivar handler_program: in objects of handlers, the name of those that it can call
     """
 
-    def __init__(self, way: str, program: str) -> None:
-        self.way = way
-        data = resources.files("fanotify_fastpath._bpf").joinpath("objects", f"{way}.bpf.o").read_bytes()
+    def __init__(self, way: Way) -> None:
+        self.way = way.name
+        self.handler_program = way.handler_program
+        data = resources.files("fanotify_fastpath._bpf").joinpath("objects", f"{way.name}.bpf.o").read_bytes()
         self.object = Object.open_bytes(data, "fanfp")
         try:
-            LAYOUTS.require(self.object.layouts("fp_"), f"BPF object {way}")
+            LAYOUTS.require(self.object.layouts("fp_"), f"BPF object {way.name}")
             self.object.load()
-            self.program: Program = self.object.program(program)
+            self.program: Program = self.object.program(way.program)
             self._link: Link = self.program.attach()
         except BaseException:
             self.object.close()
@@ -49,7 +51,7 @@ def attach_best() -> Attached:
         reason = obstacle(way)
         if reason is None:
             try:
-                return Attached(way.name, way.program)
+                return Attached(way)
             except FileNotFoundError:
                 reason = "this package was built without it (clang was missing)"
             except FastpathError as exc:

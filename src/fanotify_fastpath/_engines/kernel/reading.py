@@ -7,19 +7,21 @@ matters, a directory's rename stand between them: what comes before is done with
 
 import contextlib
 import os
-from collections.abc import Collection, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from fanotify_fastpath._bpf._abi import LAYOUTS, FpKey, FpKind
+from fanotify_fastpath._bpf._abi import LAYOUTS, FpFlag, FpKey, FpKind, FpLink
 from fanotify_fastpath._bpf.decoding import Decoder, Remembered
 from fanotify_fastpath._bpf.ring import Batch, Record
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Candidate, Inside
+from fanotify_fastpath._engines.common.lookup import PathLookup
+from fanotify_fastpath._engines.kernel.links import Applied
 from fanotify_fastpath._engines.kernel.views import Views
 from fanotify_fastpath.chain import Attachment, Chain
 from fanotify_fastpath.events import Crossing, Event, Process
 from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import Root
 from fanotify_fastpath.verdict import VerdictKind
 
 _DELETE: Final = int(Mask.DELETE)
@@ -29,6 +31,8 @@ _LAYOUT: Final = LAYOUTS.structs["fp_event"]
 _INSIDE: Final = _LAYOUT.fields["inside"]
 _OLD_INSIDE: Final = _LAYOUT.fields["old_inside"]
 _HALF: Final = 1 << 31
+#: of a group's chains, those that records may still tell of
+_CHAINS_MAX: Final = 8
 
 
 class Listener(Protocol):
@@ -40,6 +44,7 @@ class Listener(Protocol):
     def directories_moved(self) -> None: ...
     def root_gone(self, key: FpKey, path: bytes | None) -> None: ...
     def filesystem_gone(self, dev: int) -> None: ...
+    def roots(self) -> list[Root]: ...
 
 
 class Reading:
@@ -58,7 +63,8 @@ class Reading:
         self._views = views
         self._counters = counters
         self._chain: Chain | None = None
-        self._applied: frozenset[Attachment] = frozenset()
+        self._applied = Applied()
+        self._chains: dict[int, tuple[Attachment, ...]] = {0: ()}
         self._slots: dict[int, int] = {}
         self._epochs: dict[int, int] = {}
         self._insides: dict[bytes, Inside] = Remembered(self._find_inside)
@@ -72,18 +78,22 @@ class Reading:
             find_dev=views.dev,
             find_crossing=lambda dev, old, new: listener.crossing(dev, self._insides[old], self._insides[new]),
             make_special=self._make_special,
+            undecided_flags=FpFlag.UNDECIDED | FpFlag.HANDLER_FAILED,
             with_tid=with_tid,
         )
 
-    def use(self, chain: Chain | None, applied: Collection[Attachment], slots: dict[int, int]) -> None:
+    def use(self, chain: Chain | None, applied: Applied, slots: dict[int, int]) -> None:
         """
         Marks, handlers or root sets have changed.
 
-        :param applied: handlers that are applied in the kernel
+        :param applied: handlers that are asked in the kernel
         :param slots: where the programs keep each root set, by its number
         """
         self._chain = chain
-        self._applied = frozenset(applied)
+        self._applied = applied
+        self._chains[applied.number] = applied.attachments
+        while len(self._chains) > _CHAINS_MAX:
+            del self._chains[next(iter(self._chains))]
         self._slots = slots
         self._insides.clear()
         self._decoder.forget_borders()
@@ -136,35 +146,62 @@ class Reading:
             return
         batch.n_dropped_before = self.n_dropped
         events = self._decoder.decode(batch)
-        attachments = self._chain.attachments if self._chain is not None else ()
-        if self._applied.issuperset(attachments):
-            for attachment in attachments:
-                attachment.n_seen += len(batch)
-        else:
+        for attachment in self._applied.filters:
+            attachment.tally.n_seen += len(batch)
+        if not self._is_all_passed(batch):
             events = self._judged(batch, events)
         self._listener.put(events)
+
+    def _is_all_passed(self, batch: Batch) -> bool:
+        """Tell whether all handlers that there are have let all these events pass."""
+        attachments = self._chain.attachments if self._chain is not None else ()
+        if not attachments:
+            return True
+        number, n = self._applied.number, len(self._applied.attachments)
+        if n < len(attachments) or batch.column("chain").count(number) != len(batch):
+            return False
+        return batch.column("n_passed").count(n) == len(batch)
+
+    def _unasked(self, number: int, n_passed: int) -> tuple[Attachment, ...]:
+        """
+        The handlers that are still to be asked about an event.
+
+        :param number: of the chain that the programs went by
+        :param n_passed: how many of its handlers they have asked
+        """
+        assert self._chain is not None
+        if n_passed == FpLink.PASSED_ALL:
+            return ()
+        asked = self._chains.get(number, ())[:n_passed]
+        return tuple(attachment for attachment in self._chain.attachments if attachment not in asked)
 
     def _judged(self, batch: Batch, events: list[Event]) -> list[Event]:
         """Leave out what a handler skips. Each record has one event; those that tell of losses have no record."""
         assert self._chain is not None
-        masks, kept, n = batch.column("mask"), [], 0
+        masks, flags, chains, n_passed = (batch.column(name) for name in ("mask", "flags", "chain", "n_passed"))
+        roots, kept, n = self._listener.roots, [], 0
         for event in events:
             if int(event.mask) & _OVERFLOW:
                 kept.append(event)
                 continue
             path, mask, at = event.raw_path, masks[n], n * _LAYOUT.size
+            unasked, is_decided = self._unasked(chains[n], n_passed[n]), not flags[n] & FpFlag.UNDECIDED
             n += 1
+            if not unasked:
+                kept.append(event)
+                continue
             candidate = Candidate(
                 mask,
                 path.rpartition(b"/")[2] if path else None,
                 event.tgid,
-                partial(_known, event.process),
-                None if event.undecided else self._inside_at(batch, at + _INSIDE.offset),
+                event.time_ns,
+                _RecordLookup(event, batch, n - 1, roots),
+                self._inside_at(batch, at + _INSIDE.offset) if is_decided else None,
                 self._inside_at(batch, at + _OLD_INSIDE.offset) if mask & _RENAME else None,
                 event.dev,
                 event.inode,
             )
-            verdict, _, failed = self._chain.judge(candidate)
+            verdict, _, failed = self._chain.judge(candidate, unasked)
             if verdict.kind is VerdictKind.SKIP_EVENT:
                 self._counters.n_skipped += 1
                 continue
@@ -212,8 +249,24 @@ class Reading:
         return None
 
 
-def _known(process: Process, tgid: int) -> Process:
-    return process
+class _RecordLookup(PathLookup):
+    """What the record tells was so when it happened; the rest is looked up."""
+
+    __slots__ = ("_batch", "_n")
+
+    def __init__(self, event: Event, batch: Batch, n: int, roots: Callable[[], Iterable[Root]]) -> None:
+        super().__init__(event, roots)
+        self._batch = batch
+        self._n = n
+
+    def gid(self) -> int:
+        return self._batch.column("gid")[self._n]
+
+    def cgroup_id(self) -> int | None:
+        return self._batch.column("cgroup_id")[self._n] or None
+
+    def mode(self) -> int | None:
+        return self._batch.column("mode")[self._n] or None
 
 
 def _find_process(tgid: int, uid: int, comm: bytes) -> Process:

@@ -2,6 +2,7 @@
 
 import mmap
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpLimit
@@ -13,6 +14,8 @@ _TABLES = LAYOUTS.structs["fp_tables"].fields
 _SUPERBLOCK = LAYOUTS.structs["fp_superblock"]
 _SLOT = LAYOUTS.structs["fp_slot"]
 _GROUP = LAYOUTS.structs["fp_group"]
+_CHAIN = LAYOUTS.structs["fp_chain"]
+_ATTACHMENT = LAYOUTS.structs["fp_attachment"]
 _GUARDED = LAYOUTS.structs["fp_guarded"]
 _GUARD = LAYOUTS.structs["fp_guard"]
 _SETTINGS = LAYOUTS.structs["fp_settings"].fields
@@ -94,12 +97,36 @@ class Tables:
         self._put(self._group(number, "serial"), serial + 1 & 0xFFFFFFFF)
         self._put(self._group(number, "flags"), flags)
 
-    def set_filters(self, number: int, slots: list[int]) -> None:
-        """Say in which slots an event of a group must lie; at most ``FP_N_FILTERS``."""
-        # in this order: while a filter is added or removed, those that stay hold
-        for n, slot in enumerate(slots):
-            self._put(self._group(number, "filters") + 4 * n, slot)
-        self._put(self._group(number, "n_filters"), len(slots))
+    def set_chain(self, number: int, links: Sequence[int], needs: int, counted: int) -> int:
+        """
+        Have other handlers of a group asked from now on, all at once.
+
+        A program that began earlier may still go by those before, and must have ended before the next call.
+
+        :param links: numbers of slots in which an event must lie, or of attachments with ``FpLink.LINK_PROGRAM``
+        :param needs: of ``FpField``: what these need to know
+        :param counted: one bit for each slot from whose roots they count depth
+        :return: number of the chain, as records tell it
+        """
+        at = self._group(number, "chain")
+        chain = (self._get(at) + 1) & 0xFFFFFFFF
+        links_packed = struct.pack(f"={len(links)}I", *links).ljust(_CHAIN.fields["links"].size, b"\0")
+        value = struct.pack(_CHAIN.format, needs, len(links), links_packed, pack_slots(counted))
+        self._put_bytes(self._group(number, "chains") + (chain & 1) * _CHAIN.size, value)
+        self._put(at, chain)
+        return chain & 0xFFFF
+
+    def attachment_counters(self, number: int) -> tuple[int, ...]:
+        """Read what became of the events that a program was asked about: ``struct fp_attachment``."""
+        return struct.unpack_from(_ATTACHMENT.format, self._memory, self._attachment(number))
+
+    def clear_attachment(self, number: int) -> None:
+        """Count from nothing."""
+        self._put_bytes(self._attachment(number), bytes(_ATTACHMENT.size))
+
+    def set_depth_needed(self, is_needed: bool) -> None:
+        """Say whether a handler asks how deep things lie."""
+        self._put(_TABLES["settings"].offset + _SETTINGS["is_depth_needed"].offset, is_needed)
 
     def group_counter(self, number: int, name: str) -> int:
         """Read one of a group's counters: ``n_dropped``, ``n_sent``, ``n_skipped``, ``n_undecided`` or ``n_merged``."""
@@ -138,6 +165,10 @@ class Tables:
     @staticmethod
     def _superblock(place: int, name: str) -> int:
         return _TABLES["superblocks"].offset + place * _SUPERBLOCK.size + _SUPERBLOCK.fields[name].offset
+
+    @staticmethod
+    def _attachment(number: int) -> int:
+        return _TABLES["attachments"].offset + number * _ATTACHMENT.size
 
     @staticmethod
     def _group(number: int, name: str) -> int:

@@ -25,14 +25,16 @@ class Way:
 
     :ivar name: of the object file
     :ivar program: its program at ``fsnotify()``
+    :ivar handler_program: in objects of handlers, the one that it can call
     """
 
     name: str
     program: str
+    handler_program: str
 
 
-FENTRY_WAY = Way("fsnotify_fentry", "on_fsnotify")
-KPROBE_WAY = Way("fsnotify_kprobe", "on_fsnotify_kp")
+FENTRY_WAY = Way("fsnotify_fentry", "on_fsnotify", "handle_fentry")
+KPROBE_WAY = Way("fsnotify_kprobe", "on_fsnotify_kp", "handle_kprobe")
 #: the best first
 WAYS = (FENTRY_WAY, KPROBE_WAY)
 

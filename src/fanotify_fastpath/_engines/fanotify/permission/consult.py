@@ -2,13 +2,15 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fanotify_fastpath._engines.common.candidate import Candidate
+from fanotify_fastpath._engines.common.lookup import PathLookup
 from fanotify_fastpath.chain import Attachment
 from fanotify_fastpath.events import Event, Process
 from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.roots import Root
 from fanotify_fastpath.verdict import SEND_TO_USERSPACE, Verdict, VerdictKind
 
 _ONDIR = int(Mask.ONDIR)
@@ -41,15 +43,21 @@ class Consultant:
     :param decide: the user's callback
     :param allow_undecided: the answer when the user's code raises
     :param emit: takes events for the stream
+    :param roots: tells the roots of the group's marks of scope subtree
     :ivar attachments: handlers by the number that the guardian knows them by
     """
 
     def __init__(
-        self, decide: "Callable[[Event], Verdict | bool] | None", allow_undecided: bool, emit: Callable[[Event], None]
+        self,
+        decide: "Callable[[Event], Verdict | bool] | None",
+        allow_undecided: bool,
+        emit: Callable[[Event], None],
+        roots: Callable[[], Iterable[Root]] = tuple,
     ) -> None:
         self._decide = decide
         self._allow_undecided = allow_undecided
         self._emit = emit
+        self._roots = roots
         self.attachments: dict[int, Attachment] = {}
 
     def consult(self, fields: Fields, to_ask: list[int], inside: list[int] | None) -> tuple[bool, int]:
@@ -62,7 +70,7 @@ class Consultant:
         :return: is it allowed, and the error number if not
         """
         event = make_event(fields)
-        candidate = self._candidate(fields, inside)
+        candidate = self._candidate(event, inside)
         for number in to_ask:
             attachment = self.attachments.get(number)
             if attachment is None:  # detached meanwhile
@@ -79,34 +87,34 @@ class Consultant:
         for number, (n_seen, n_skipped, n_denied) in counts.items():
             attachment = self.attachments.get(number)
             if attachment is not None:
-                attachment.n_seen += n_seen
-                attachment.n_skipped += n_skipped
-                attachment.n_denied += n_denied
+                attachment.tally.n_seen += n_seen
+                attachment.tally.n_skipped += n_skipped
+                attachment.tally.n_denied += n_denied
 
-    def _candidate(self, fields: Fields, inside: list[int] | None) -> Candidate:
-        path: bytes | None = fields["path"]
-        process = Process(fields["uid"], _text(fields["comm"]), _text(fields["exe"]))
+    def _candidate(self, event: Event, inside: list[int] | None) -> Candidate:
+        path = event.raw_path
         return Candidate(
-            fields["mask"] | (_ONDIR if fields["is_dir"] else 0),
+            int(event.mask) | (_ONDIR if event.is_dir else 0),
             None if path is None else os.path.basename(path),
-            fields["tgid"],
-            lambda _: process,
+            event.tgid,
+            event.time_ns,
+            PathLookup(event, self._roots),
             None if inside is None else frozenset(inside),
-            dev=fields["dev"],
-            inode=fields["inode"],
+            dev=event.dev,
+            inode=event.inode,
         )
 
     def _ask_handler(self, attachment: Attachment, candidate: Candidate, event: Event) -> Verdict:
-        attachment.n_seen += 1
+        attachment.tally.n_seen += 1
         try:
             verdict = attachment.handler.handle(candidate)
         except Exception as exc:  # as in Chain.judge: a handler's bug is sent, said, counted
-            attachment.n_failed += 1
+            attachment.tally.n_failed += 1
             attachment.error = exc
             event.undecided = True
             return SEND_TO_USERSPACE
-        attachment.n_skipped += verdict.kind is VerdictKind.SKIP_EVENT
-        attachment.n_denied += verdict.kind is VerdictKind.DENY
+        attachment.tally.n_skipped += verdict.kind is VerdictKind.SKIP_EVENT
+        attachment.tally.n_denied += verdict.kind is VerdictKind.DENY
         return verdict
 
     def _ask_user(self, event: Event) -> tuple[bool, int]:

@@ -76,7 +76,7 @@ class PermissionEngine:
         self._is_closed = False
         self._owner = os.getpid()
         self._workers = Workers("fanfp-decide")
-        self._consultant = Consultant(options.decide, options.on_timeout == "allow", self._emit)
+        self._consultant = Consultant(options.decide, options.on_timeout == "allow", self._emit, self._roots)
         # Apart from the thread that reads: the user's stream has a lock, and its holder may be waiting for a reply.
         self._stream: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._streamer: threading.Thread | None = None
@@ -235,6 +235,10 @@ class PermissionEngine:
             roots = mark.roots.roots if mark.scope is Scope.SUBTREE else [mark.root]
             for root in roots:
                 self._emit(Event(mask, root.path, is_dir=root.is_dir))
+
+    def _roots(self) -> list[Root]:
+        """The roots of all subtrees."""
+        return [root for mark in list(self._marks.values()) if mark.scope is Scope.SUBTREE for root in mark.roots.roots]
 
     def _root_gone(self, key: bytes) -> None:
         for mark in list(self._marks.values()):

@@ -204,8 +204,9 @@ def describe(
     chain = []
     for attachment_id, attachment in attachments:
         handler = attachment.handler
+        sets.update((roots.set_id, roots) for roots in handler.root_sets())
         is_shipped = SHIPPED.get(handler.name) is type(handler)
-        values = {name: _plain(value, sets) for name, value in vars(handler).items()} if is_shipped else {}
+        values = {name: _plain(value) for name, value in vars(handler).items()} if is_shipped else {}
         chain.append((attachment_id, handler.name if is_shipped else None, values))
     return {
         "marks": [
@@ -222,11 +223,8 @@ def _roots(roots: RootSet) -> list[tuple[bytes, bytes, int, bool, bool]]:
     return [(r.key, r.path, r.mount_id, r.is_dir, included) for r, included in list(roots.points.values())]
 
 
-def _plain(value: Any, sets: dict[int, RootSet]) -> Any:
-    if isinstance(value, RootSet):
-        sets[value.set_id] = value
-        return (_SET, value.set_id)
-    return value
+def _plain(value: Any) -> Any:
+    return (_SET, value.set_id) if isinstance(value, RootSet) else value
 
 
 def _revive(name: str | None, values: dict[str, Any]) -> Handler | None:

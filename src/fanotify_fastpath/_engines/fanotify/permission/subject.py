@@ -5,14 +5,17 @@ import os
 import time
 from typing import Any
 
+from fanotify_fastpath._engines.common.candidate import Candidate
+from fanotify_fastpath._engines.common.lookup import PathLookup
 from fanotify_fastpath._engines.fanotify.permission.membership import Inside
+from fanotify_fastpath.events import Event
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
-from fanotify_fastpath.roots import RootSet
 
 _PF_KTHREAD = 0x00200000
+_NOTHING = Mask(0)
 
 
-class Subject:
+class Subject(Candidate):
     """
     One question (:class:`~fanotify_fastpath.handlers.HandlerEvent`).
 
@@ -20,7 +23,7 @@ class Subject:
     change.
     """
 
-    __slots__ = ("_status", "dev", "inode", "inside_sets", "is_dir", "mask", "path", "tgid")
+    __slots__ = ("_status_lines", "inside_sets", "path")
 
     def __init__(
         self,
@@ -31,23 +34,20 @@ class Subject:
         inside: Inside | None,
         is_dir: bool,
     ) -> None:
-        self.mask = mask | int(Mask.ONDIR) if is_dir else mask
-        self.is_dir = is_dir
+        dev, inode = (None, None) if status is None else (status.st_dev, status.st_ino)
+        super().__init__(
+            mask | int(Mask.ONDIR) if is_dir else mask,
+            None if path is None else path[path.rfind(b"/") + 1 :],
+            tgid,
+            time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            PathLookup(Event(_NOTHING, path, tgid=tgid, dev=dev, inode=inode), tuple),
+            inside,
+            dev=dev,
+            inode=inode,
+        )
         self.path = path
-        self.dev = None if status is None else status.st_dev
-        self.inode = None if status is None else status.st_ino
-        self.tgid = tgid
         self.inside_sets = inside
-        self._status: dict[bytes, bytes] | None = None
-
-    def inside(self, roots: RootSet) -> bool | None:
-        """Tell whether the object is in the subtree of *roots*; None when its directory is unknown."""
-        return None if self.inside_sets is None else roots.set_id in self.inside_sets
-
-    @property
-    def name(self) -> bytes | None:
-        """Name of the object."""
-        return None if self.path is None else self.path[self.path.rfind(b"/") + 1 :]
+        self._status_lines: dict[bytes, bytes] | None = None
 
     @property
     def uid(self) -> int | None:
@@ -88,13 +88,13 @@ class Subject:
             "exe": self.exe,
             "dev": self.dev,
             "inode": self.inode,
-            "time_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            "time_ns": self.time_ns,
             "undecided": undecided or self.inside_sets is None,
         }
 
     def _read_status(self) -> dict[bytes, bytes]:
-        if self._status is None:
-            self._status = {}
+        if self._status_lines is None:
+            self._status_lines = {}
             with contextlib.suppress(OSError), open(f"/proc/{self.tgid}/status", "rb") as file:
-                self._status = dict(line.split(b":", 1) for line in file if b":" in line)
-        return self._status
+                self._status_lines = dict(line.split(b":", 1) for line in file if b":" in line)
+        return self._status_lines
