@@ -9,6 +9,8 @@ from typing import Final
 from fanotify_fastpath.errors import InvalidArgument
 
 _STDERR: Final = 2
+#: exit code of the child: the message is for the user as it is
+_REFUSED: Final = 77
 
 
 def make_apart(make: Callable[[], bytes]) -> bytes:
@@ -16,7 +18,7 @@ def make_apart(make: Callable[[], bytes]) -> bytes:
     Call a function in a child of this process.
 
     :return: what it returned
-    :raises InvalidArgument: the child ended without; with what was said last
+    :raises InvalidArgument: the function raised that; or the child ended without, with what was said last
     """
     with _memory() as made, _memory() as said:
         with warnings.catch_warnings():
@@ -25,9 +27,11 @@ def make_apart(make: Callable[[], bytes]) -> bytes:
             child = os.fork()
         if not child:
             _be_child(make, made, said)
-        status = os.waitpid(child, 0)[1]
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        lines = _read(said).decode(errors="replace").strip().splitlines() or [f"it ended with {status}"]
+        if status == _REFUSED:
+            raise InvalidArgument(" ".join(lines))
         if status:
-            lines = _read(said).decode(errors="replace").strip().splitlines() or [f"it ended with status {status}"]
             raise InvalidArgument(f"LLVM can make no program of this handler: {lines[-1]}")
         return _read(made)
 
@@ -48,6 +52,9 @@ def _be_child(make: Callable[[], bytes], made: int, said: int) -> None:
         with open(made, "wb", closefd=False) as file:
             file.write(make())
         code = 0
+    except InvalidArgument as exc:
+        code = _REFUSED
+        os.write(said, str(exc).encode(errors="replace"))
     except BaseException as exc:
         os.write(said, str(exc).encode(errors="replace"))
     finally:
