@@ -19,7 +19,7 @@ def test_an_end_is_an_error_with_what_was_said_last() -> None:
         os.write(2, b"first\nLLVM ERROR: no\n")
         os._exit(1)
 
-    with pytest.raises(InvalidArgument, match=r"no program of this handler: LLVM ERROR: no$"):
+    with pytest.raises(InvalidArgument, match=r"a program of this handler: LLVM ERROR: no$"):
         make_apart(fail)
 
 

@@ -32,7 +32,7 @@ def make_apart(make: Callable[[], bytes]) -> bytes:
         if status == _REFUSED:
             raise InvalidArgument(" ".join(lines))
         if status:
-            raise InvalidArgument(f"LLVM can make no program of this handler: {lines[-1]}")
+            raise InvalidArgument(f"LLVM cannot make a program of this handler: {lines[-1]}")
         return _read(made)
 
 
