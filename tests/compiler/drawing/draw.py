@@ -71,6 +71,10 @@ class Draw:
     n_calls: int = 0
     _n_names: int = 0
 
+    def __post_init__(self) -> None:
+        # a seed stands for the same program in whichever order the modules were imported
+        self._makers = {kind: sorted(makers, key=lambda maker: maker.name) for kind, makers in MAKERS.items()}
+
     def name(self, stem: str) -> str:
         """A new name."""
         self._n_names += 1
@@ -114,7 +118,7 @@ class Draw:
         is_statement = kind == "statement"
         within = env if is_statement else env.deeper()
         may_nest = env.n_blocks < MOST_BLOCKS if is_statement else within.depth < MOST_DEPTH
-        makers = [maker for maker in MAKERS[kind] if maker.is_leaf or may_nest]
+        makers = [maker for maker in self._makers[kind] if maker.is_leaf or may_nest]
         for _ in range(_TRIES):
             maker = self.random.choices(makers, [each.weight for each in makers])[0]
             found = maker.make(self, within)
