@@ -37,8 +37,9 @@ def result(draw: Draw, env: Env) -> str:
         return draw.truth(env)
     verdicts = ["SEND_TO_USERSPACE", "SKIP_EVENT", "deny()", f"deny(errno.{draw.one(_ERRNOS)})"]
     draw.used.add("statement: Return of a verdict")
-    if draw.chance(60):
-        return f"{draw.one(verdicts)} if {draw.truth(env)} else {draw.one(verdicts)}"
+    if draw.chance(70):
+        one, other = draw.random.sample(verdicts, 2)
+        return f"{one} if {draw.truth(env)} else {other}"
     return draw.one(verdicts)
 
 

@@ -67,5 +67,3 @@ def _maybe(draw: Draw, env: Env) -> list[str] | None:
     lines = [f"{name} = {call}", f"if {name} is None:", f"    return {result(draw, env)}"]
     env.numbers[name] = U64
     return lines
-
-

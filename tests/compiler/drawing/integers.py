@@ -81,7 +81,9 @@ def _attribute(draw: Draw, env: Env) -> Number:
 @construct("number", 4, is_leaf=True)
 def _constant(draw: Draw, env: Env) -> Number:
     """Constant of the module or the class."""
-    text, value = draw.one([("LIMIT", 1000), ("self.MOST", 255), ("HUGE", 1 << 63), ("self.NUMBERS[1]", 7), ("-LIMIT", -1000)])
+    text, value = draw.one(
+        [("LIMIT", 1000), ("self.MOST", 255), ("HUGE", 1 << 63), ("self.NUMBERS[1]", 7), ("-LIMIT", -1000)]
+    )
     draw.numbers.append(abs(value))
     return Number(text, Range(value, value))
 
@@ -129,7 +131,7 @@ def _cast(draw: Draw, env: Env) -> Number:
 
 def _divided(draw: Draw, env: Env, operator: str, bounds: Callable[[Range, Range], Range]) -> Number:
     a, b = draw.number(env), draw.number(env)
-    if draw.chance(60):
+    if draw.chance(85):
         divisor = max(1, an_integer(draw)) * (-1 if draw.chance(20) else 1)
         b = exactly(divisor if divisor >= I64.lo else -3)
     return wrapped(draw, f"({a.text} {operator} {b.text})", bounds(a.range, b.range))
@@ -149,7 +151,7 @@ def _rest(draw: Draw, env: Env) -> Number:
 
 def _amount(draw: Draw, env: Env) -> Number:
     found = draw.number(env)
-    match draw.random.randrange(4):
+    match draw.random.randrange(6):
         case 0:
             return exactly(draw.random.choice((0, 1, 3, 7, 8, 31, 32, 33, 63)))
         case 1:
@@ -236,10 +238,11 @@ def _tested(draw: Draw, env: Env) -> Number | None:
 @construct("number", 6)
 def _byte(draw: Draw, env: Env) -> Number:
     """Byte of bytes, perhaps beyond their end."""
-    place = str(draw.random.randint(-4, 4))
-    if draw.chance(30):
-        place = f"{draw.number(env).text} % {draw.random.randint(1, 12)}"
-    words = draw.words(env)
+    words, place = draw.words(env), draw.random.randint(-4, 4)
+    if draw.chance(20):
+        return Number(f"{words.text}[{draw.number(env).text} % {draw.random.randint(1, 12)}]", _BYTE)
+    if draw.chance(60):
+        return Number(f"({words.text}[{place}] if len({words.text}) > 4 else {place})", Range(-4, 255))
     return Number(f"{words.text}[{place}]", _BYTE)
 
 
@@ -247,7 +250,10 @@ def _byte(draw: Draw, env: Env) -> Number:
 def _ancestor(draw: Draw, env: Env) -> Number:
     """Item of a sequence, perhaps beyond its end."""
     name, found = draw.one([("event.ancestors", CASTS["u32"]), ("self.sequence", CASTS["i16"])])
-    return Number(f"{name}[{draw.random.randint(-3, 3)}]", found)
+    place = draw.random.randint(-3, 3)
+    if draw.chance(60):
+        return Number(f"({name}[{place}] if len({name}) >= 4 else 0)", found)
+    return Number(f"{name}[{place}]", found)
 
 
 @construct("number", 3)

@@ -54,7 +54,9 @@ def _range(draw: Draw, env: Env) -> list[str] | None:
     if env.n_loops >= _MOST_LOOPS:
         return None
     name = draw.name("at")
-    bounds, found = draw.one([("5", Range(0, 4)), ("2, 9", Range(2, 8)), ("9, -4, -3", Range(-4, 9)), ("0", Range(0, 1))])
+    bounds, found = draw.one(
+        [("5", Range(0, 4)), ("2, 9", Range(2, 8)), ("9, -4, -3", Range(-4, 9)), ("0", Range(0, 1))]
+    )
     if draw.chance(30):
         bounds, found = f"{draw.number(env).text} & 7", Range(0, 7)
     return _loop(draw, f"for {name} in range({bounds}):", _inner(env, **{name: found}), env)

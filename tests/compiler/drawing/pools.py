@@ -6,12 +6,29 @@ from .draw import Draw
 
 _EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 63, 64, 127, 128, 200, 255, 256, 1000, 65535, 1 << 16)
 _FAR = ((1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
-_PIECES = (b"a", b"b", b"ab", b"abc", b".tmp", b".", b"x", b"~", b"core", b"12345678", b"123456789", b"\xff", b"\x80z", b"\0")
+_PIECES = (
+    b"a",
+    b"b",
+    b"ab",
+    b"abc",
+    b".tmp",
+    b".",
+    b"x",
+    b"~",
+    b"core",
+    b"12345678",
+    b"123456789",
+    b"\xff",
+    b"\x80z",
+    b"\0",
+)
 _TOKENS = ("*", "?", "[ab]", "[!a]", "[a-c]", "[]x]", "[", "a", "b", ".tmp", "x", "\\", "**", "[0-9]", "[!]]", "-")
 _MASKS = ("OPEN", "CREATE", "MODIFY", "CLOSE_WRITE", "DELETE", "ONDIR", "OPEN_PERM", "ALL_PERM", "ALL_EVENTS")
 #: casts and what they give
 CASTS: dict[str, Range] = {
-    f"{'i' if signed else 'u'}{bits}": width(bits, signed=signed) for bits in (8, 16, 32, 64) for signed in (False, True)
+    f"{'i' if signed else 'u'}{bits}": width(bits, signed=signed)
+    for bits in (8, 16, 32, 64)
+    for signed in (False, True)
 }
 
 

@@ -10,14 +10,15 @@ import ast
 import copy
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from .natively import start
 from fanotify_fastpath.errors import FastpathError
 
 from .comparing import N_EVENTS, difference, source
 from .events import Event, draw_events
+from .natively import start
 from .program import Program, draw_program
 
 _PARTS = ("body", "members", "globals_")
@@ -54,7 +55,8 @@ def _smaller(program: Program) -> Iterator[Program]:
     for part in _PARTS:
         for tree in _simpler(ast.parse("\n".join(getattr(program, part)))):
             text = ast.unparse(ast.fix_missing_locations(tree))
-            yield replace(program, **{part: tuple(text.splitlines())})
+            changed: dict[str, Any] = {part: tuple(text.splitlines())}
+            yield replace(program, **changed)
 
 
 def _simpler(tree: ast.Module) -> Iterator[ast.Module]:
@@ -71,7 +73,7 @@ def _simpler(tree: ast.Module) -> Iterator[ast.Module]:
                         yield _changed(tree, n, field, other[0])
 
 
-def _instead(node: ast.AST) -> Iterator[list[ast.AST]]:
+def _instead(node: ast.AST) -> Iterator[Sequence[ast.AST]]:
     """What a statement or an expression may be replaced by."""
     if isinstance(node, ast.stmt | ast.match_case):
         yield []

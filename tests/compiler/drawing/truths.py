@@ -100,7 +100,7 @@ def _contained(draw: Draw, env: Env) -> str | None:
     """Bytes in bytes."""
     whole = of_event(draw, env)
     part = "self.text" if draw.chance(20) else literal(draw, 5).text
-    return whole and f"({part} {draw.one(['in', 'not in'])} {whole.text})"
+    return None if whole is None else f"({part} {draw.one(['in', 'not in'])} {whole.text})"
 
 
 @construct("truth", 6)
@@ -124,7 +124,7 @@ def _affix(draw: Draw, env: Env) -> str:
 def _glob(draw: Draw, env: Env) -> str | None:
     """Glob."""
     whole = None if env.is_cheap else of_event(draw, env)
-    return whole and f"fnmatchcase({whole.text}, {a_glob(draw)!r})"
+    return None if whole is None else f"fnmatchcase({whole.text}, {a_glob(draw)!r})"
 
 
 @construct("truth", 8, is_leaf=True)
