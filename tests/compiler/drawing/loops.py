@@ -111,7 +111,7 @@ def _pairs(draw: Draw, env: Env) -> list[str] | None:
     return _loop(draw, f"for {words}, {number} in ({pairs}):", inner, env, 2)
 
 
-@construct("statement", 6)
+@construct("statement", 18)
 def _globs(draw: Draw, env: Env) -> list[str] | None:
     """Loop over globs."""
     words = None if env.n_loops else of_event(draw, env)

@@ -1,11 +1,12 @@
 """Many programs, and what they have between them."""
 
 import collections
+import contextlib
 import itertools
 
 from fanotify_fastpath.errors import CompileError
 
-from .comparing import Start, compare
+from .comparing import Start, compare, kept_seeds
 from .draw import MAKERS
 
 #: part of the programs that the compiler must accept
@@ -36,3 +37,10 @@ def compare_many(stem: str, n: int, start: Start) -> None:
     assert n_accepted >= _ACCEPTED * (n_accepted + n_refused)
     missing = {maker.name for makers in MAKERS.values() for maker in makers} - used.keys()
     assert n < _ENOUGH or not missing
+
+
+def compare_kept(start: Start) -> None:
+    """Compare the programs that failed once; what was wrong with one may be that it was not refused."""
+    for seed in kept_seeds():
+        with contextlib.suppress(CompileError):
+            compare(seed, start)

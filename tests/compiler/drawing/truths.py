@@ -95,7 +95,7 @@ def _same(draw: Draw, env: Env) -> str:
     return f"({draw.words(env).text} {draw.one(['==', '!='])} {other.text})"
 
 
-@construct("truth", 8)
+@construct("truth", 16)
 def _contained(draw: Draw, env: Env) -> str | None:
     """Bytes in bytes."""
     whole = of_event(draw, env)
@@ -120,7 +120,7 @@ def _affix(draw: Draw, env: Env) -> str:
     return f"{draw.words(env).text}.{method}({argument})"
 
 
-@construct("truth", 7)
+@construct("truth", 30)
 def _glob(draw: Draw, env: Env) -> str | None:
     """Glob."""
     whole = None if env.is_cheap else of_event(draw, env)
