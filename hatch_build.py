@@ -32,6 +32,8 @@ HEADERS = "_bpf/include"
 IS_64_BIT = sys.maxsize > 1 << 32
 PACKAGE = "fanotify_fastpath"
 COMPILER = "mypy[mypyc]>=2,<3"
+#: what the package needs to compile its own handlers
+HANDLER_COMPILER = ["cffi>=1.15", "llvmlite>=0.45"]
 #: no debugging symbols, though Debian's Python asks for them; and calls inside the library go straight
 C_FLAGS = ["-O2", "-g0", "-fvisibility=hidden"]
 #: -g: what is called what, which the kernel and libbpf must know
@@ -45,7 +47,7 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
 
     def dependencies(self) -> list[str]:
         """What the build needs besides hatchling."""
-        return [] if why_pure() else [COMPILER]
+        return [] if why_pure() else [COMPILER, *HANDLER_COMPILER]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, before the wheel is put together."""
@@ -66,6 +68,8 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
             made += compile_programs(Path(self.root), directory)
         except (OSError, subprocess.CalledProcessError) as exc:
             self.app.display_warning(f"{PACKAGE} is made without the kernel engine: clang: {exc}")
+        else:
+            made += compile_handlers(Path(self.root), directory)
         self._add(made, build_data, is_editable)
         if not is_editable:
             build_data["pure_python"] = False
@@ -77,7 +81,7 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
         for path in made:
             inside = path.relative_to(directory)
             if is_editable:
-                (source / inside).parent.mkdir(exist_ok=True)
+                (source / inside).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, source / inside)
             else:
                 build_data["force_include"][str(path)] = str(inside)
@@ -190,3 +194,22 @@ def compile_programs(root: Path, directory: Path) -> list[Path]:
     command = ["clang", *flags, "-c", "bpf/handler_frame.c", "-o", str(frame)]
     subprocess.run(command, check=True, cwd=root)
     return [*made, frame]
+
+
+def compile_handlers(root: Path, directory: Path) -> list[Path]:
+    """
+    Compile the handlers that come with the package, by its own compiler.
+
+    :param directory: where the programs that they are linked with lie, and the files made
+    :return: these files
+    :raises subprocess.CalledProcessError: one cannot be compiled
+    """
+    objects = directory / PACKAGE / OBJECTS
+    code = (
+        "import sys; from pathlib import Path; "
+        f"from {PACKAGE}.builtin import BUILTIN; from {PACKAGE}.compiling import ship; "
+        "ship(BUILTIN, *map(Path, sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, str(objects / "handler_frame.bc"), str(objects)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root / SRC)})
+    return sorted(objects.glob("handlers/*"))
