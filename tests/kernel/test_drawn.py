@@ -8,13 +8,14 @@ from sizes import repeated
 from .drawn import start
 
 
+@pytest.mark.timeout(600)
 def test_drawn_handlers_say_what_python_says() -> None:
     compare_many("kernel", repeated(300, 20), start)
 
 
 @pytest.mark.long
 def test_many_drawn_handlers_say_what_python_says() -> None:
-    compare_many("many kernel", 5000, start)
+    compare_many("many kernel", repeated(5000, 100), start)
 
 
 def test_what_failed_once() -> None:
