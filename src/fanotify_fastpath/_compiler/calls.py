@@ -231,7 +231,7 @@ def _bool(scope: Scope, node: ast.Call) -> Value:
 
 def _int(scope: Scope, node: ast.Call) -> Value:
     (argument,) = _arguments(node, 1)
-    return integer(scope, argument, scope.value(argument))
+    return integers.plain(integer(scope, argument, scope.value(argument)))
 
 
 _BUILTINS: dict[object, Callable[[Scope, ast.Call], Value]] = {

@@ -45,7 +45,15 @@ def combine(
     if isinstance(a, Bool) and isinstance(b, Bool) and type(op) in _OF_MEMBERS:
         name = {ast.BitOr: "or", ast.BitAnd: "and", ast.BitXor: "xor"}[type(op)]
         return Bool(None, scope.code.op(f"{name} i1 {a.ir}, {b.ir}"))
-    return integers.calculate(scope, node, op, integer(scope, left[0], a), integer(scope, right[0], b))
+    x, y = integer(scope, left[0], a), integer(scope, right[0], b)
+    found = integers.calculate(scope, node, op, x, y)
+    if type(op) in _OF_MEMBERS and (x.range.of_flag or y.range.of_flag):
+        if x.range.lo < 0 or y.range.lo < 0:
+            raise Refusal(
+                node, f"{ast.unparse(node)} joins a flag with what may be negative: write int() around the flag"
+            )
+        return replace(found, range=replace(found.range, of_flag=True))
+    return found
 
 
 @expression(ast.UnaryOp)
@@ -63,6 +71,9 @@ def on_unaryop(scope: Scope, node: ast.UnaryOp) -> Value:
     match node.op:
         case ast.USub():
             return integers.negate(scope, number)
+        case ast.Invert() if number.range.of_flag:
+            of = ast.unparse(node.operand)
+            raise Refusal(node, f"~ of {of} is taken among the members of its enumeration: write ~int({of})")
         case ast.Invert():
             return integers.invert(scope, number)
     return number

@@ -1,6 +1,7 @@
 """Arithmetic of integers: exact, or modulo 2^64 where that is the same."""
 
 import ast
+from dataclasses import replace
 
 from fanotify_fastpath._compiler import ranges
 from fanotify_fastpath._compiler.diagnostics import Refusal
@@ -65,12 +66,17 @@ def calculate(scope: Scope, node: ast.expr, operator: ast.operator, a: Int, b: I
 def cast(scope: Scope, value: Int, to: Range) -> Int:
     """Wrap into the range of a machine's integer."""
     if value.range in to:
-        return value
+        return plain(value)
     bits = (to.hi - to.lo).bit_length()
     if bits == 64:
         return Int(to, value.ir)
     small = scope.code.op(f"trunc i64 {value.ir} to i{bits}")
     return Int(to, scope.code.op(f"{'sext' if to.lo else 'zext'} i{bits} {small} to i64"))
+
+
+def plain(value: Int) -> Int:
+    """The same number, and no member of an enumeration."""
+    return replace(value, range=replace(value.range, of_flag=False))
 
 
 def negate(scope: Scope, a: Int) -> Int:
@@ -86,7 +92,7 @@ def invert(scope: Scope, a: Int) -> Int:
 def absolute(scope: Scope, a: Int) -> Int:
     """``abs(a)``."""
     if a.range.lo >= 0:
-        return a
+        return plain(a)
     is_negative = scope.code.op(f"icmp slt i64 {a.ir}, 0")
     opposite = scope.code.op(f"sub i64 0, {a.ir}")
     return _made(scope, ranges.absolute(a.range), f"select i1 {is_negative}, i64 {opposite}, i64 {a.ir}")
@@ -95,7 +101,8 @@ def absolute(scope: Scope, a: Int) -> Int:
 def extreme(scope: Scope, a: Int, b: Int, *, least: bool) -> Int:
     """``min(a, b)`` or ``max(a, b)``: the first of equal ones."""
     pick = min if least else max
-    found = Range(pick(a.range.lo, b.range.lo), pick(a.range.hi, b.range.hi))
+    of_flag = a.range.of_flag or b.range.of_flag
+    found = Range(pick(a.range.lo, b.range.lo), pick(a.range.hi, b.range.hi), of_flag)
     better = compare(scope, ast.Lt() if least else ast.Gt(), b, a)
     if better.known is not None:
         return b if better.known else a

@@ -4,6 +4,7 @@ import ast
 import builtins
 import enum
 import inspect
+from dataclasses import replace
 from types import FunctionType, ModuleType
 
 from fanotify_fastpath._compiler import memory, tables
@@ -117,7 +118,8 @@ def stands_for(scope: Scope, node: ast.expr, thing: object) -> Value:
 def plain(value: Value) -> Value:
     """A member of an enumeration of integers as the integer that it is."""
     if isinstance(value, Known) and isinstance(value.thing, int):
-        return constant(int(value.thing))
+        number = constant(int(value.thing))
+        return replace(number, range=replace(number.range, of_flag=isinstance(value.thing, enum.Flag)))
     return value
 
 

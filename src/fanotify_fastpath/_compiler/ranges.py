@@ -14,10 +14,12 @@ class Range:
 
     :ivar lo: the least
     :ivar hi: the greatest
+    :ivar of_flag: Python may take them for members of an enumeration of flags, which it inverts in another way
     """
 
     lo: int
     hi: int
+    of_flag: bool = False
 
     def __str__(self) -> str:
         return f"from {self.lo} to {self.hi}"
@@ -27,12 +29,12 @@ class Range:
 
     def join(self, other: "Range") -> "Range":
         """The least range that has both."""
-        return Range(min(self.lo, other.lo), max(self.hi, other.hi))
+        return Range(min(self.lo, other.lo), max(self.hi, other.hi), self.of_flag or other.of_flag)
 
     def meet(self, lo: int, hi: int) -> "Range | None":
         """What lies between two bounds too; None if nothing does."""
         lo, hi = max(self.lo, lo), min(self.hi, hi)
-        return Range(lo, hi) if lo <= hi else None
+        return Range(lo, hi, self.of_flag) if lo <= hi else None
 
     @property
     def known(self) -> int | None:
