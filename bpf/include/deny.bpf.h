@@ -159,6 +159,18 @@ static __always_inline bool is_object_listed(__u32 slot, __u64 at)
 	return list && bpf_map_lookup_elem(list, &object);
 }
 
+/* Is this process, or this object, one that the owner of a slot has in mind? */
+__noinline int is_meant(__u32 slot, __u64 at)
+{
+	__u32 flags;
+
+	slot &= FP_N_SLOTS - 1;
+	flags = tables.guards[slot].flags;
+	if (flags & FP_ONLY_PROCESSES && !is_process_listed(slot))
+		return false;
+	return !(flags & FP_ONLY_OBJECTS) || is_object_listed(slot, at);
+}
+
 /* what the owner of one slot says; called by bpf_loop */
 static long judge_step(__u32 n, struct judgement *judgement)
 {
@@ -177,9 +189,7 @@ static long judge_step(__u32 n, struct judgement *judgement)
 		return 0;
 	if (guard->flags & FP_EXCEPTS_EXES && is_program_excepted(slot))
 		return 0;
-	if (guard->flags & FP_ONLY_PROCESSES && !is_process_listed(slot))
-		return 0;
-	if (guard->flags & FP_ONLY_OBJECTS && !is_object_listed(slot, judgement->at))
+	if (guard->flags & (FP_ONLY_PROCESSES | FP_ONLY_OBJECTS) && !is_meant(slot, judgement->at))
 		return 0;
 	if (!judgement->is_decided) {
 		__sync_fetch_and_add(&guard->n_undecided, 1);
