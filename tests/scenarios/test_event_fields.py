@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -21,15 +20,6 @@ from .witness import Shown, ancestors_of, object_fields, picked, witness
 
 #: what races with the reading of events is tried as often
 N_TRIES = 10
-
-
-@pytest.fixture
-def cgroup(mounts: Mounter) -> Iterator[Path]:
-    """A cgroup of the test's own."""
-    path = mounts.mount(mounts.new_dir("cgroup2"), "-t", "cgroup2", "none") / f"fanotify-fastpath-{os.getpid()}"
-    path.mkdir()
-    yield path
-    path.rmdir()
 
 
 @everywhere
