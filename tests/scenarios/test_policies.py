@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ def test_who_rewrites_many_files_is_told_once_and_stopped(stage: Stage, root: Pa
 class Scanner:
     """Scans what a group tells: what begins with EVIL is bad."""
 
-    def __init__(self, stage: Stage, root: Path, **arguments: str) -> None:
+    def __init__(self, stage: Stage, root: Path, **arguments: Any) -> None:
         self.group = stage.group()
         handler = self.group.attach(ScanOnExec, **arguments).handler
         assert isinstance(handler, ScanOnExec)
@@ -175,6 +176,7 @@ def run_by(process: Other, path: Path) -> str:
     return refusal(process, subprocess.call, [path])
 
 
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "tmpfs"], indirect=True)
 def test_a_program_is_scanned_once_and_what_is_bad_neither_runs_nor_opens(stage: Stage, root: Path) -> None:
     run = root / "run"
     scanner = Scanner(stage, root)
