@@ -17,6 +17,8 @@ from fanotify_fastpath.arguments import Argument, Choice
 CHANGES = fan.Mask.MODIFY | fan.Mask.CLOSE_WRITE | fan.Mask.CREATE | fan.Mask.RENAME | fan.Mask.ATTRIB
 #: when it may be scanned: not after each piece that is written
 READY = CHANGES & ~fan.Mask.MODIFY | fan.Mask.OPEN_EXEC
+#: who goes on writing is not waited for: closing the file will be told
+SCANS_MAX = 2
 FORBIDDEN = fan.Mask.OPEN_PERM | fan.Mask.OPEN_EXEC_PERM
 
 
@@ -94,7 +96,9 @@ def judge(handler: ScanOnExec, path: str, is_good: Callable[[int], bool]) -> boo
         status = os.fstat(fd)
         key = (status.st_dev, status.st_ino)
         verdict = None
-        while stat.S_ISREG(status.st_mode) and key in handler.unscanned:
+        for _ in range(SCANS_MAX):
+            if not stat.S_ISREG(status.st_mode) or key not in handler.unscanned:
+                break
             n_before = handler.n_changes.get(key)
             os.lseek(fd, 0, os.SEEK_SET)
             verdict = is_good(fd)

@@ -83,3 +83,20 @@ def test_scan_on_exec() -> None:
     for scans_all in (False, True):
         assert check(ScanOnExec, events, scans_all=scans_all, is_strict=False) == {SKIPPED, SENT}
         assert check(ScanOnExec, events, scans_all=scans_all, is_strict=True) == {SKIPPED, SENT, DENIED}
+
+
+def test_scan_on_exec_denies_what_its_user_found_bad() -> None:
+    with loaded(ScanOnExec, {"scans_all": False, "is_strict": False}) as handler:
+
+        def run(mask: Mask, inode: int, n_links: int = 1) -> int:
+            return handler.run(event_bytes(None, mask=mask, dev=1, inode=inode, mode=0o100755, n_links=n_links))
+
+        assert run(Mask.CLOSE_WRITE, 5) == SENT
+        with handler.state("bad") as bad, handler.state("unscanned") as unscanned:
+            assert unscanned.lookup(struct.pack("=QQ", 1, 5)) == struct.pack("=Q", 1)
+            bad.update(struct.pack("=QQ", 1, 5), struct.pack("=Q", 1))
+            assert [run(Mask.OPEN_PERM, inode) for inode in (5, 6)] == [DENIED, SKIPPED]
+            assert run(Mask.DELETE, 5, n_links=0) == SKIPPED
+            assert bad.lookup(struct.pack("=QQ", 1, 5)) is None
+            assert unscanned.lookup(struct.pack("=QQ", 1, 5)) is None
+        assert run(Mask.OPEN_PERM, 5) == SKIPPED

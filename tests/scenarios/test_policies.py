@@ -162,8 +162,8 @@ class Scanner:
         return found + self._verdicts(0)
 
     def _verdicts(self, timeout_s: float) -> list[tuple[str, bool]]:
-        paths = [event.path for event in self.group.read(timeout_s=timeout_s)]
-        verdicts = [(path, judge(self.handler, path, self._is_good)) for path in paths if path is not None]
+        told = [event.path for event in self.group.read(timeout_s=timeout_s)]
+        verdicts = [(path, judge(self.handler, path, self._is_good)) for path in told if path is not None]
         return [(os.path.basename(path), verdict) for path, verdict in verdicts if verdict is not None]
 
     @staticmethod
@@ -223,7 +223,8 @@ def test_what_is_moved_in_is_scanned(stage: Stage, root: Path) -> None:
     stage.other(os.chmod, stage.top / "evil", 0o755)
     stage.other(os.link, stage.top / "evil", root / "linked")
     assert scanner.scan() == [("linked", False)]
-    assert run_by(stage.other, root / "linked") == "EPERM"
+    # on engine fanotify the kernel may for a moment remember that it was outside: docs/guard.md
+    wait_until(lambda: run_by(stage.other, root / "linked") == "EPERM", "it is denied")
     stage.other(shutil.copy, "/bin/true", stage.top / "good")
     stage.other(os.rename, stage.top / "good", root / "good")
     assert scanner.scan() == [("good", True)]
