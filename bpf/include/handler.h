@@ -79,7 +79,7 @@ struct fp_handler_event {
 	__u32 name_len;
 	__u32 exe_len;
 	__u32 comm_len;
-	/* process ids, the process itself first, then what started it, and so on */
+	/* process ids of what started the process, what started that, and so on */
 	__u32 ancestors[FP_N_ANCESTORS];
 	char comm[16];
 	/* zeros behind the end */

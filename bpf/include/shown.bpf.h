@@ -114,7 +114,7 @@ __noinline int show_exe(void)
 	return 0;
 }
 
-/* The process, what started it, and so on. */
+/* What started the process, what started that, and so on. */
 __noinline int show_ancestors(void)
 {
 	struct fp_handler_event *event = shown_event();
@@ -124,13 +124,15 @@ __noinline int show_ancestors(void)
 	if (!event)
 		return 0;
 	for (n = 0; n < FP_N_ANCESTORS; n++) {
-		const struct task_struct *leader = fp_as(task_struct, fp_get(task, group_leader));
-		__u32 tgid = tables.settings.pid_level ? number_for_listener(fp_get(leader, thread_pid)) : fp_get(leader, pid);
+		const struct task_struct *leader;
+		__u32 tgid;
 
+		task = fp_as(task_struct, fp_get(task, real_parent));
+		leader = fp_as(task_struct, fp_get(task, group_leader));
+		tgid = tables.settings.pid_level ? number_for_listener(fp_get(leader, thread_pid)) : fp_get(leader, pid);
 		if (!tgid)
 			break;
 		event->ancestors[n] = tgid;
-		task = fp_as(task_struct, fp_get(leader, real_parent));
 	}
 	event->n_ancestors = n;
 	event->known |= FP_ANCESTORS;
