@@ -26,10 +26,14 @@ SRC = "src"
 INCLUDE = "bpf/include"
 #: where the programs for the kernel go, below the package
 OBJECTS = "_bpf/objects"
+#: where the headers for handlers in C go
+HEADERS = "_bpf/include"
 #: the modules in C are only for these machines
 IS_64_BIT = sys.maxsize > 1 << 32
 PACKAGE = "fanotify_fastpath"
 COMPILER = "mypy[mypyc]>=2,<3"
+#: what the package needs to compile its own handlers
+HANDLER_COMPILER = ["cffi>=1.15", "llvmlite>=0.45"]
 #: no debugging symbols, though Debian's Python asks for them; and calls inside the library go straight
 C_FLAGS = ["-O2", "-g0", "-fvisibility=hidden"]
 #: -g: what is called what, which the kernel and libbpf must know
@@ -43,7 +47,7 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
 
     def dependencies(self) -> list[str]:
         """What the build needs besides hatchling."""
-        return [] if why_pure() else [COMPILER]
+        return [] if why_pure() else [COMPILER, *HANDLER_COMPILER]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, before the wheel is put together."""
@@ -51,28 +55,36 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
         is_editable = version == "editable"
         if is_editable:
             remove_compiled(source)
+        # removed with this object: a wheel is put together after this method
+        self._made = tempfile.TemporaryDirectory()
+        directory = Path(self._made.name)
+        self._add(copy_headers(Path(self.root), directory), build_data, is_editable)
         reason = why_pure()
         if reason:
             self.app.display_warning(f"{PACKAGE} is not compiled: slower, and without the kernel engine: {reason}")
             return
-        # removed with this object: a wheel is put together after this method
-        self._made = tempfile.TemporaryDirectory()
-        directory = Path(self._made.name)
         made = compile_modules(source, self.config["modules"], self.config["c-modules"], directory)
         try:
             made += compile_programs(Path(self.root), directory)
         except (OSError, subprocess.CalledProcessError) as exc:
             self.app.display_warning(f"{PACKAGE} is made without the kernel engine: clang: {exc}")
-        for path in made:
-            inside = path.relative_to(directory)
-            if is_editable:
-                (source / inside).parent.mkdir(exist_ok=True)
-                shutil.copy2(path, source / inside)
-            else:
-                build_data["force_include"][str(path)] = str(inside)
+        else:
+            made += compile_handlers(Path(self.root), directory)
+        self._add(made, build_data, is_editable)
         if not is_editable:
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
+
+    def _add(self, made: list[Path], build_data: dict[str, Any], is_editable: bool) -> None:
+        """Put files beside the sources, or into the wheel."""
+        directory, source = Path(self._made.name), Path(self.root, SRC)
+        for path in made:
+            inside = path.relative_to(directory)
+            if is_editable:
+                (source / inside).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, source / inside)
+            else:
+                build_data["force_include"][str(path)] = str(inside)
 
 
 def why_pure() -> str | None:
@@ -144,6 +156,19 @@ def compile_modules(source: Path, modules: list[str], c_modules: list[str], dire
     return sorted(directory.rglob("*.so"))
 
 
+def copy_headers(root: Path, directory: Path) -> list[Path]:
+    """
+    Copy the headers that a handler in C includes.
+
+    :param root: of the project
+    :param directory: where the copies lie as they do below the source
+    :return: these
+    """
+    to = directory / PACKAGE / HEADERS
+    to.mkdir(parents=True)
+    return [Path(shutil.copy2(header, to)) for header in sorted(Path(root, INCLUDE).glob("handler*.h"))]
+
+
 def compile_programs(root: Path, directory: Path) -> list[Path]:
     """
     Compile the programs for the kernel.
@@ -169,3 +194,22 @@ def compile_programs(root: Path, directory: Path) -> list[Path]:
     command = ["clang", *flags, "-c", "bpf/handler_frame.c", "-o", str(frame)]
     subprocess.run(command, check=True, cwd=root)
     return [*made, frame]
+
+
+def compile_handlers(root: Path, directory: Path) -> list[Path]:
+    """
+    Compile the handlers that come with the package, by its own compiler.
+
+    :param directory: where the programs that they are linked with lie, and the files made
+    :return: these files
+    :raises subprocess.CalledProcessError: one cannot be compiled
+    """
+    objects = directory / PACKAGE / OBJECTS
+    code = (
+        "import sys; from pathlib import Path; "
+        f"from {PACKAGE}.builtin import BUILTIN; from {PACKAGE}.compiling import ship; "
+        "ship(BUILTIN, *map(Path, sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, str(objects / "handler_frame.bc"), str(objects)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root / SRC)})
+    return sorted(objects.glob("handlers/*"))

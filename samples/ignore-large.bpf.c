@@ -10,19 +10,11 @@ HANDLER_COUNTER(n_large);
 
 int handle(struct fp_handler_event *event)
 {
-	__u32 zero = 0;
-	__u64 *counter;
-
 	if (!(event->known & FP_OBJECT) || (__s64)event->size <= limit.value)
 		return FP_SEND_TO_USERSPACE;
-	for (__u32 n = 0; n < 16; n++) {
-		if (n >= prefixes.count)
-			break;
-		if (FP_NAME_BEGINS(event, &prefixes.items[n]))
+	for (__u32 n = 0; n < 16 && n < prefixes.count; n++)
+		if (FP_BEGINS(event, name, &prefixes.items[n]))
 			return FP_SEND_TO_USERSPACE;
-	}
-	counter = bpf_map_lookup_elem(&n_large, &zero);
-	if (counter)
-		__sync_fetch_and_add(counter, 1);
+	fp_count(&n_large, 1);
 	return FP_SKIP_EVENT;
 }

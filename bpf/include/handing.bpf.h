@@ -243,15 +243,15 @@ static __always_inline bool next_slot(struct handing *handing, __u32 *number)
 	return true;
 }
 
-struct hander {
+struct handout {
 	struct workspace *work;
 	int attachment;
 };
 
 /* serve one slot, or go on with it; called by bpf_loop, which ends when this returns 1 */
-static long hand_step(__u32 n, struct hander *hander)
+static long hand_step(__u32 n, struct handout *handout)
 {
-	struct workspace *work = hander->work;
+	struct workspace *work = handout->work;
 	struct handing *handing = &work->handing;
 	int attachment = NOBODY_TO_ASK;
 
@@ -266,7 +266,7 @@ static long hand_step(__u32 n, struct hander *hander)
 	if (work->event.kind == FP_EVENT && (handing->is_asking || has_links(handing)))
 		attachment = ask_on();
 	if (attachment >= 0) {
-		hander->attachment = attachment;
+		handout->attachment = attachment;
 		return 1;
 	}
 	if (attachment == NOBODY_TO_ASK)
@@ -277,13 +277,13 @@ static long hand_step(__u32 n, struct hander *hander)
 /* Go on handing out. Returns the attachment whose program is to be asked now, or -1 when all is done. */
 __noinline int hand_on(void)
 {
-	struct hander hander = {.work = workspace_of(FOR_DISPATCH), .attachment = -1};
+	struct handout handout = {.work = workspace_of(FOR_DISPATCH), .attachment = -1};
 
-	if (!hander.work)
+	if (!handout.work)
 		return -1;
-	if (!hand_step(0, &hander))
-		bpf_loop(FP_N_SLOTS, hand_step, &hander, 0);
-	return hander.attachment;
+	if (!hand_step(0, &handout))
+		bpf_loop(FP_N_SLOTS, hand_step, &handout, 0);
+	return handout.attachment;
 }
 
 /* Begin to give the record in the workspace to the owners of these slots. */

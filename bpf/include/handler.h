@@ -12,7 +12,11 @@
 #pragma clang diagnostic error "-Wpadded"
 #endif
 
+/* of what is below and of how arguments lie in memory; a macro, because each handler's object has it as text */
+#define FP_HANDLER_VERSION 1
+
 enum fp_handler_limit {
+	FP_EVENT_VERSION = FP_HANDLER_VERSION,
 	FP_NAME_BYTES = 255,
 	FP_EXE_BYTES = 255,
 	FP_COMM_BYTES = 15,
@@ -24,7 +28,7 @@ enum fp_handler_limit {
 /* what is filled in, because the handler needs it and it is known; the rest is from another event, or zero */
 enum fp_field {
 	FP_NAME = 0x1,
-	/* inode, generation and device */
+	/* inode and device; generation, where the kernel is asked */
 	FP_INODE = 0x2,
 	FP_DIR_INODE = 0x4,
 	/* size, mode, owner and number of links */

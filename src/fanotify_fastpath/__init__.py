@@ -12,6 +12,7 @@ from fanotify_fastpath.declaration import describe
 from fanotify_fastpath.doctor import Check, EngineReport, LiveReport, PathReport, Report, diagnose
 from fanotify_fastpath.errors import (
     Closed,
+    CompileError,
     FastpathError,
     HandlerBusy,
     HandlerExists,
@@ -48,6 +49,7 @@ __all__ = [
     "Attachment",
     "Check",
     "Closed",
+    "CompileError",
     "Counter",
     "Depends",
     "EngineReport",

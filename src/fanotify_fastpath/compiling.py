@@ -3,9 +3,10 @@ Handlers compiled for the engine in the kernel: what the compiler must know abou
 """
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 from weakref import WeakKeyDictionary
@@ -16,6 +17,9 @@ from fanotify_fastpath._compiler.function import compile_function
 from fanotify_fastpath._compiler.linking import link
 from fanotify_fastpath._compiler.packing import pack
 from fanotify_fastpath._compiler.ranges import I64, Range, width
+from fanotify_fastpath._programs import shipped
+from fanotify_fastpath._programs.code import Code
+from fanotify_fastpath._programs.handler import HandlerInC
 from fanotify_fastpath.arguments import BytesList, Choice, Integer, IntegerSet, Kind, Roots
 from fanotify_fastpath.errors import CompileError, FastpathError, UnsupportedFeature
 from fanotify_fastpath.handlers import Handler
@@ -67,12 +71,14 @@ class CompiledHandler:
         return pack_attributes(self, handler, slot_of)
 
 
-def code_of(handler: type[Handler]) -> CompiledHandler:
+def code_of(handler: type[Handler]) -> Code:
     """
-    Give the code of a handler, compiled once.
+    Give the code of a handler, compiled once, unless it came as code.
 
     :raises: as :func:`compile_handler`
     """
+    if issubclass(handler, HandlerInC):
+        return handler.code
     found = _codes.get(handler)
     if found is None:
         try:
@@ -87,12 +93,12 @@ def code_of(handler: type[Handler]) -> CompiledHandler:
 
 def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:
     """
-    Compile a handler.
+    Compile a handler. Those that come with the package were, when it was built.
 
     :param handler: its class
     :param frame: the bitcode that calls it, see :func:`read_frame`
     :raises CompileError: something in it cannot be compiled
-    :raises InvalidArgument: its source is not to be had
+    :raises InvalidArgument: its source is not to be had, or LLVM cannot make a program of it
     :raises UnsupportedFeature: llvmlite is not installed
     """
     vocabulary = describe_handler(handler)
@@ -100,7 +106,20 @@ def compile_handler(handler: type[Handler], frame: bytes) -> CompiledHandler:
     if isinstance(compiled, CompileError):
         raise compiled
     state = {name: vocabulary.state[name] for name in compiled.state}
-    return CompiledHandler(handler, link(compiled.ir, frame), compiled.needs, compiled, state)
+    data = shipped.find(compiled.ir, frame) or link(compiled.ir, frame)
+    return CompiledHandler(handler, data, compiled.needs, compiled, state)
+
+
+def ship(handlers: Iterable[type[Handler]], frame: Path, objects: Path) -> None:
+    """
+    Compile handlers for the package that is being built.
+
+    :param objects: its directory of objects
+    """
+    bitcode = frame.read_bytes()
+    for handler in handlers:
+        found = compile_handler(handler, bitcode)
+        shipped.put(objects, found.compiled.ir, bitcode, found.data)
 
 
 def pack_attributes(compiled: CompiledHandler, instance: Handler, slot_of: Callable[[RootSet], int | None]) -> bytes:

@@ -30,8 +30,9 @@ BITS = {
     "exe": FpField.EXE,
     "cgroup_id": FpField.CGROUP,
     "depth": FpField.DEPTH,
+    "ancestors": FpField.ANCESTORS,
 }
-ALWAYS = {"mask": 0, "time_ns": 0, "tgid": 0, "ancestors": ()}
+ALWAYS = {"mask": 0, "time_ns": 0, "tgid": 0}
 
 
 def event_bytes(inside: dict[int, bool] | None, **fields: Any) -> bytes:
@@ -40,6 +41,7 @@ def event_bytes(inside: dict[int, bool] | None, **fields: Any) -> bytes:
     for name in ("name", "exe", "comm"):
         _put(found, name, bytes(EVENT.fields[name].size))
         _put(found, f"{name}_len", 77 if name != "comm" else 9)
+    _put(found, "n_ancestors", 77)
     known = 0
     for name, value in {**ALWAYS, **fields}.items():
         known |= BITS.get(name, 0)
@@ -67,7 +69,7 @@ def _put(found: bytearray, name: str, value: int | bytes) -> None:
 
 def python_event(inside: dict[int, bool] | None, **fields: Any) -> Any:
     """The same event for Python."""
-    known = {**dict.fromkeys(BITS), **ALWAYS, **fields}
+    known: dict[str, Any] = {**dict.fromkeys(BITS), "ancestors": (), **ALWAYS, **fields}
     known["is_dir"] = bool(known["mask"] & 0x40000000)
     return SimpleNamespace(**known, inside=lambda roots: None if inside is None else inside.get(roots.slot, False))
 

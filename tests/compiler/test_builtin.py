@@ -1,16 +1,30 @@
 """The handlers that come with the package say the same compiled as in Python."""
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fanotify_fastpath.builtin import AllowDenyList, IgnorePrefix, MonitorSubtree
+from fanotify_fastpath.builtin import BUILTIN, AllowDenyList, IgnorePrefix, MonitorSubtree
+from fanotify_fastpath.compiling import compile_handler, read_frame
+from fanotify_fastpath.errors import UnsupportedFeature
+from fanotify_fastpath.handlers import Handler, HandlerEvent
 from fanotify_fastpath.mask import Mask
+from fanotify_fastpath.verdict import SKIP_EVENT, Verdict
 
 from .native import check
 
 NAMES = [b"", b"a", b"ab", b"abc", b"core", b"core.1", b"x.tmp", b".tmp", b"\xff\xfe", b"12345678", b"123456789" * 8]
+
+
+class Skipping(Handler):
+    """Does not come with the package."""
+
+    name = "skipping"
+
+    def handle(self, event: HandlerEvent) -> Verdict:
+        return SKIP_EVENT
 
 
 def names() -> list[dict[str, Any]]:
@@ -68,3 +82,11 @@ def test_allow_deny_list(allow: bool, given: dict[str, Any]) -> None:
 def test_monitor_subtree(inside: dict[int, bool] | None, slot: int | None, block: bool) -> None:
     events = [{"mask": Mask.OPEN}, {"mask": Mask.OPEN_PERM}]
     check(MonitorSubtree, *events, inside=inside, roots=SimpleNamespace(slot=slot), block=block)
+
+
+@pytest.mark.parametrize("handler", BUILTIN, ids=lambda handler: handler.name)
+def test_what_comes_with_the_package_needs_no_llvm(handler: type[Handler], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    assert compile_handler(handler, read_frame()).data.startswith(b"\x7fELF")
+    with pytest.raises(UnsupportedFeature, match="needs llvmlite"):
+        compile_handler(Skipping, read_frame())

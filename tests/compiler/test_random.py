@@ -128,3 +128,81 @@ def _same(body: str, events: list[dict[str, Any]]) -> None:
         check(make(body), *events)
     except CompileError:
         pass
+
+
+CONDITIONS = st.recursive(
+    st.sampled_from(
+        (
+            "event.uid is None",
+            "event.uid is not None",
+            "event.uid",
+            "event.uid == 3",
+            "event.uid != 3",
+            "event.uid in (3, 5)",
+            "event.uid in (3, None)",
+            "event.uid == event.gid",
+            "event.name",
+            "event.name == b'a'",
+            "x is None",
+            "x",
+            "x == event.uid",
+            "n > 3",
+            "None != x",
+        )
+    ),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(("and", "or")), inner).map(lambda parts: f"({' '.join(parts)})"),
+        inner.map(lambda text: f"(not {text})"),
+    ),
+    max_leaves=3,
+)
+ACTIONS = st.sampled_from(
+    (
+        "x = event.uid",
+        "x = None",
+        "x = 4",
+        "n += event.uid & 3",
+        "n += x & 7",
+        "n += len(event.name)",
+        "n += event.gid & 1 if event.gid is not None else 2",
+        "return SKIP_EVENT",
+        "return deny() if n else SKIP_EVENT",
+        "assert x",
+        "n = u8(n + 1)",
+    )
+)
+
+
+def blocks() -> st.SearchStrategy[list[str]]:
+    """Lines of statements."""
+    one = ACTIONS.map(lambda text: [text])
+    return st.recursive(st.lists(one, min_size=1, max_size=2).map(_joined), _nested, max_leaves=6)
+
+
+def _nested(inner: st.SearchStrategy[list[str]]) -> st.SearchStrategy[list[str]]:
+    branch = st.tuples(CONDITIONS, inner, inner).map(
+        lambda parts: [f"if {parts[0]}:", *_indented(parts[1]), "else:", *_indented(parts[2])]
+    )
+    loop = inner.map(lambda lines: ["for a in event.ancestors:", *_indented(lines), "    n = u8(n + a)"])
+    return st.lists(st.one_of(branch, branch, loop, inner), min_size=1, max_size=3).map(_joined)
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _joined(parts: list[list[str]]) -> list[str]:
+    return [line for part in parts for line in part]
+
+
+@settings(max_examples=60, deadline=None)
+@given(blocks(), CONDITIONS)
+def test_what_may_be_none(lines: list[str], last: str) -> None:
+    body = ["n = 0", "x = event.gid", *lines, f"if {last}:", "    return deny()", "return SEND_TO_USERSPACE"]
+    events: list[dict[str, Any]] = [
+        {"ancestors": ancestors, **who, **name}
+        for ancestors in ((), (1, 9))
+        for who in ({}, {"uid": 3, "gid": 4}, {"uid": 0, "gid": 0}, {"uid": 5, "gid": 3})
+        for name in ({}, {"name": b"a"}, {"name": b"bcd"})
+    ]
+    _same("\n".join(body), events)

@@ -15,6 +15,8 @@ from .program import Program
 
 #: places that the documentation speaks of; each stands for a directory on a filesystem of our own
 PLACE = re.compile(r"/srv(?:/\w+)?")
+#: a block in C is a file of this name beside the programs of its page
+FILE_NAME = re.compile(r"^/\* (\S+\.bpf\.c) \*/$", re.MULTILINE)
 BLOCKS = blocks("python")
 
 pytestmark = pytest.mark.skipif(
@@ -44,6 +46,9 @@ def test_block_runs(block: Block, filesystem: Filesystem, tmp_path: Path) -> Non
         with contextlib.suppress(PermissionError):
             (root / "a.secret").write_text("text")
 
+    for source in blocks("c"):
+        if source.page == block.page:
+            (tmp_path / FILE_NAME.findall(source.code)[0]).write_text(source.code)
     code = "\n" * (block.line - 1) + PLACE.sub(str(root), block.code)
     with Program(code, tmp_path) as program:
         output = program.poke(act)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fanotify_fastpath._bpf.maps import Map, MapType
-from fanotify_fastpath._engines.kernel.states import StateInMap, move_in, move_out
+from fanotify_fastpath._programs.state_maps import StateInMap, move_in, move_out
 from fanotify_fastpath.errors import InvalidArgument
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.state import Counter, StateKey, StateMap

@@ -9,12 +9,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from children import as_nobody
 from engines import ENGINES
 from fanotify_fastpath import Event, Group, Mask, NotPermitted, Scope, UnsupportedFeature, guard
+from fanotify_fastpath.handlers_in_c import read_handler
 from mounting import Mounter
 
 from . import actions
@@ -22,6 +24,23 @@ from .conftest import Stage
 from .support import Other, paths, shell
 from .test_attach import make_reachable
 from .witness import Shown, witness
+
+TELLS_THREAD = """
+#include <handler.bpf.h>
+
+HANDLER("tells-thread", "remembers which threads there were");
+HANDLER_NEEDS("inode");
+HANDLER_MAP(threads, 10, 1);
+HANDLER_COUNTER(generation);
+
+int handle(struct fp_handler_event *event)
+{
+	__u64 thread = event->tid;
+
+	fp_count(&generation, event->generation);
+	return fp_put(&threads, &thread, 1) ? FP_SEND_TO_USERSPACE : FP_FAILED;
+}
+"""
 
 #: what races with the reading of events is tried as often
 N_TRIES = 20
@@ -235,6 +254,21 @@ def test_the_inode_is_told_always_or_where_the_handle_tells_it(stage: Stage) -> 
     (event,) = ears.hear(root)
     is_told = stage.engine == "kernel" or stage.filesystem.kind == "ext4"
     assert event.inode == (os.stat(root / "file").st_ino if is_told else None)
+
+
+def test_thread_and_generation_in_a_handler_in_c_are_unknown_or_told(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "handler.bpf.c"
+    path.write_text(TELLS_THREAD)
+    ears = stage.watch(stage.dirs("root")[0], Mask.CREATE)
+    handler: Any = ears.group.attach(read_handler(path)).handler
+    stage.other(actions.touch, stage.top / "root/file")
+    ears.until(lambda event: event.mask & Mask.CREATE, "file")
+    if stage.engine == "kernel":
+        assert handler.threads.items() == [(stage.other.pid, 1)]
+        assert handler.generation.value > 0
+    else:
+        assert handler.threads.items() == [(0, 1)]
+        assert handler.generation.value == 0
 
 
 def test_plain_users_have_single_directories_or_nothing(stage: Stage) -> None:

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
     ("_daemon", "_engines"),
     ("builtin", "modules", "_modules", "compiling", "registry", "chain", "declaration"),
-    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths"),
+    ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths", "_programs", "handlers_in_c"),
     ("_uapi", "_bpf", "_compiler"),
     ("mask", "errors", "_closing"),
 )
@@ -176,7 +176,7 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_import_is_light() -> None:
-    heavy = {"rich", "shtab", "argparse", "multiprocessing", "http", "unittest", f"{PACKAGE}.cli"}
+    heavy = {"llvmlite", "rich", "shtab", "argparse", "multiprocessing", "http", "unittest", f"{PACKAGE}.cli"}
     # asyncio serves "async for" and brings a few of these along, in some versions
     assert not (imported_by(f"import {PACKAGE}") - imported_by("import asyncio")) & heavy
 

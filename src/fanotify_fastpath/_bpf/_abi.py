@@ -75,6 +75,7 @@ class FpGuardFlag(IntEnum):
 class FpHandlerLimit(IntEnum):
     """``enum fp_handler_limit``."""
 
+    EVENT_VERSION = 1
     NAME_BYTES = 255
     EXE_BYTES = 255
     COMM_BYTES = 15
@@ -596,6 +597,7 @@ LAYOUTS: Final = Layouts(
             "FP_ONLY_OBJECTS": 16,
         },
         "fp_handler_limit": {
+            "FP_EVENT_VERSION": 1,
             "FP_NAME_BYTES": 255,
             "FP_EXE_BYTES": 255,
             "FP_COMM_BYTES": 15,

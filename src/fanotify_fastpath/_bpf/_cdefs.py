@@ -54,6 +54,7 @@ struct bpf_prog_info {
 struct btf_type { uint32_t name_off; uint32_t info; uint32_t size_or_type; };
 struct btf_member { uint32_t name_off; uint32_t type; uint32_t offset_bits; };
 struct btf_array { uint32_t type; uint32_t index_type; uint32_t n; };
+struct btf_var_secinfo { uint32_t type; uint32_t offset; uint32_t size; };
 struct btf_enum { uint32_t name_off; int32_t value; };
 struct bpf_object; struct bpf_program; struct bpf_map; struct bpf_link; struct btf;
 

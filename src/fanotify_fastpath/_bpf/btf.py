@@ -4,13 +4,14 @@ The types of an object file, from its BTF.
 :source: Documentation/bpf/btf.rst (v6.12)
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from fanotify_fastpath._bpf._cdefs import library
 from fanotify_fastpath._bpf.layout import Field, Layout, Layouts
 from fanotify_fastpath.errors import InvalidArgument
 
-_INT, _ARRAY, _STRUCT, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 1, 3, 4, 6, 8, 9, 10, 11
+_INT, _ARRAY, _STRUCT, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _DATASEC = 1, 3, 4, 6, 8, 9, 10, 11, 15
 _SIGNED = 1 << 24
 _UNSIGNED_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -31,6 +32,20 @@ def read_layouts(btf: Any, prefix: str) -> Layouts:
         elif kind == _ENUM and name.startswith(prefix):
             enums[name] = reader.numbers(type_id)
     return Layouts(structs, enums)
+
+
+def read_variables(btf: Any, section: str) -> dict[str, Field]:
+    """
+    Find where the global variables of a section lie, in bytes.
+
+    :param btf: a ``struct btf *`` of libbpf
+    """
+    reader = _Reader(btf)
+    found: dict[str, Field] = {}
+    for type_id in range(1, int(library().c.btf__type_cnt(btf))):
+        if reader.kind(type_id) == _DATASEC and reader.name(reader.type(type_id).name_off) == section:
+            found.update(reader.variables(type_id))
+    return found
 
 
 class _Reader:
@@ -56,6 +71,11 @@ class _Reader:
                 raise InvalidArgument(f"struct {name}: {member_name} is a bit field")
             fields[member_name] = self._field(member.type, member.offset_bits // 8, f"struct {name}: {member_name}")
         return Layout(int(self.type(type_id).size_or_type), fields)
+
+    def variables(self, type_id: int) -> Iterator[tuple[str, Field]]:
+        """The variables of a section."""
+        for one in self._entries(type_id, "struct btf_var_secinfo"):
+            yield self.name(self.type(one.type).name_off), Field(int(one.offset), int(one.size), f"{one.size}s")
 
     def numbers(self, type_id: int) -> dict[str, int]:
         """The members of an enumeration."""

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fanotify_fastpath._bpf._cdefs import Said, library, listening
-from fanotify_fastpath._bpf.btf import read_layouts
-from fanotify_fastpath._bpf.layout import Layouts
+from fanotify_fastpath._bpf.btf import read_layouts, read_variables
+from fanotify_fastpath._bpf.layout import Field, Layouts
 from fanotify_fastpath._bpf.maps import Map, MapType
 from fanotify_fastpath._bpf.programs import Link, Owner, Program, ProgramInfo, RunResult, enable_stats, program_info
 from fanotify_fastpath._bpf.refusal import refused
@@ -236,11 +236,16 @@ class Object(Closing):
         :param prefix: of their names
         :raises InvalidArgument: it has no BTF, or one has a member that cannot be described
         """
-        self.check_open()
-        btf = library().c.bpf_object__btf(self._pointer)
-        if btf == library().ffi.NULL:
-            raise InvalidArgument(f"BPF object {self.name!r} has no BTF; compile it with -g")
-        return read_layouts(btf, prefix)
+        return read_layouts(self._btf(), prefix)
+
+    def variables(self, section: str) -> dict[str, Field]:
+        """
+        Where the global variables of a section lie.
+
+        :param section: its whole name
+        :raises InvalidArgument: the object has no BTF
+        """
+        return read_variables(self._btf(), section)
 
     def load(self) -> None:
         """
@@ -282,6 +287,13 @@ class Object(Closing):
         """
         if result < 0:
             raise refused(f"cannot change {what} of BPF object {self.name!r}", -result, said.lines if said else None)
+
+    def _btf(self) -> Any:
+        self.check_open()
+        btf = library().c.bpf_object__btf(self._pointer)
+        if btf == library().ffi.NULL:
+            raise InvalidArgument(f"BPF object {self.name!r} has no BTF; compile it with -g")
+        return btf
 
     def _members(self, following: Any) -> Iterator[Any]:
         null = library().ffi.NULL

@@ -9,7 +9,7 @@ from fanotify_fastpath._compiler import calls, conditions, expressions, loops, n
 from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.inlining import make_frame, walk
 from fanotify_fastpath._compiler.model import WORD_BYTES, Compiled, EventLayout, Vocabulary
-from fanotify_fastpath._compiler.scope import Scope
+from fanotify_fastpath._compiler.scope import Frame, Scope
 from fanotify_fastpath._compiler.values import Event, Myself, Verdict
 from fanotify_fastpath.errors import CompileError, InvalidArgument
 
@@ -42,15 +42,22 @@ def _walk(scope: Scope, handler: type) -> None:
     frame = make_frame(scope, function, "")
     parameters = frame.source.tree.args.args
     if len(parameters) != 2:
-        refusal = Refusal(frame.source.tree, "handle() takes self and the event")
-        refusal.locate(frame.source.file, frame.source.lines)
-        raise refusal
+        raise _refusal(frame, "handle() takes self and the event")
     scope.know(parameters[0].arg, Myself())
     scope.know(parameters[1].arg, Event())
     walk(scope, frame)
+    if scope.facts is None:
+        raise _refusal(frame, "handle() never returns: what it asserts never holds")
     verdict = scope.load("return")
     assert isinstance(verdict, Verdict)
     scope.code.do(f"ret i32 {verdict.ir}")
+
+
+def _refusal(frame: Frame, reason: str) -> Refusal:
+    """About the function as a whole."""
+    refusal = Refusal(frame.source.tree, reason)
+    refusal.locate(frame.source.file, frame.source.lines)
+    return refusal
 
 
 def _made(scope: Scope, failed: int) -> Compiled:
@@ -68,4 +75,5 @@ def _made(scope: Scope, failed: int) -> Compiled:
         *(f"@state_{n} = external global i8\n" for n in range(len(scope.state))),
         scope.code.function(_HEAD, failed),
     ]
-    return Compiled("".join(parts), scope.needs, scope.constants.attributes, size, tuple(scope.state))
+    state, of_class = tuple(scope.state), frozenset(scope.of_class)
+    return Compiled("".join(parts), scope.needs, scope.constants.attributes, size, state, of_class)

@@ -79,7 +79,8 @@ def event_field(scope: Scope, name: str, field: EventField) -> Value:
             return Bool(None, scope.code.op(f"icmp ne i64 {found}, 0"))
         case EventInts(offset, count_offset, max_items, bit):
             scope.needs |= bit
-            count = load(scope, Base.EVENT, count_offset, 4)
+            found = load(scope, Base.EVENT, count_offset, 4)
+            count = scope.code.op(f"select i1 {is_unknown(scope, bit)}, i64 0, i64 {found}")
             kind = IntsKind(max_items, width(32, signed=False))
             return Sequence(Base.EVENT, offset, kind, 4, Int(Range(0, max_items), count), name)
         case EventInt(offset, size, bit):

@@ -243,6 +243,7 @@ class Compiled:
     :ivar attributes: the constants, in order
     :ivar attributes_size: of all of them, in bytes
     :ivar state: names of what is used, in the order of the maps
+    :ivar of_class: attributes of the class whose values were compiled
     """
 
     ir: str
@@ -250,9 +251,7 @@ class Compiled:
     attributes: tuple[Attribute, ...]
     attributes_size: int
     state: tuple[str, ...]
-
-
-Source = Callable[..., object]
+    of_class: frozenset[str] = frozenset()
 
 
 def round_up(size: int) -> int:

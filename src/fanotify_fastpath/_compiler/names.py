@@ -25,6 +25,7 @@ from fanotify_fastpath._compiler.values import (
     Method,
     Myself,
     Nothing,
+    Plain,
     Sequence,
     State,
     Text,
@@ -136,7 +137,7 @@ def narrow(found: Value, fact: Value | None) -> Value:
     """A value that may be None where it is known what it is."""
     if isinstance(fact, Nothing):
         return fact
-    if isinstance(found, Maybe) and fact is not None:
+    if isinstance(found, Maybe) and isinstance(fact, Plain):
         found = found.value
     if isinstance(found, Int) and isinstance(fact, Int):
         return Int(fact.range, found.ir)
@@ -157,6 +158,7 @@ def _of_handler(scope: Scope, node: ast.Attribute) -> Value:
         ) from None
     if isinstance(thing, FunctionType | staticmethod):
         return Method(Myself(), name)
+    scope.of_class.add(name)
     return stands_for(scope, node, thing)
 
 

@@ -41,6 +41,12 @@ def pack(compiled: Compiled, instance: object, slot_of: Callable[[Any], int | No
     :param slot_of: number of a root set's slot; None if it has none
     :raises InvalidArgument: an attribute is not there, or not what it was declared to be
     """
+    changed = sorted(compiled.of_class & vars(instance).keys())
+    if changed:
+        raise InvalidArgument(
+            f"attribute {changed[0]!r} was compiled with the value of the class, but init() gave it another one: "
+            "annotate it on the class instead"
+        )
     found = bytearray(compiled.attributes_size)
     for attribute in compiled.attributes:
         packed = _packed(attribute, instance, slot_of)

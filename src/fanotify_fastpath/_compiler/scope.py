@@ -105,6 +105,7 @@ class Scope:
     :ivar needs: bits of fields of the event that were asked for
     :ivar state: names of the state that was asked for
     :ivar functions: declarations of what is called of the frame
+    :ivar of_class: attributes of the class that are constants
     """
 
     def __init__(self, handler: type, layout: EventLayout, vocabulary: Vocabulary) -> None:
@@ -117,6 +118,7 @@ class Scope:
         self.needs = 0
         self.state: list[str] = []
         self.functions: set[str] = set()
+        self.of_class: set[str] = set()
         self.frames: list[Frame] = []
         self._n_walked = 0
 

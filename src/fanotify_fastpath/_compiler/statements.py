@@ -13,7 +13,7 @@ from fanotify_fastpath._compiler.memory import unknown
 from fanotify_fastpath._compiler.names import plain
 from fanotify_fastpath._compiler.ranges import Range
 from fanotify_fastpath._compiler.scope import Scope, statement
-from fanotify_fastpath._compiler.values import Bool, Int, Items, Myself, Nothing, Value, Verdict, describe
+from fanotify_fastpath._compiler.values import Bool, Int, Items, Known, Myself, Nothing, Value, Verdict, describe
 
 
 @statement(ast.Pass)
@@ -120,10 +120,10 @@ def on_annassign(scope: Scope, node: ast.AnnAssign) -> None:
 
 def declared_range(scope: Scope, annotation: ast.expr) -> Range | None:
     """The range of an annotation that is one of the integers of a machine."""
-    if not isinstance(annotation, ast.Name):
+    if not isinstance(annotation, ast.Name | ast.Attribute):
         return None
-    thing = scope.frame.names.get(annotation.id)
-    return next((bounds for name, bounds in scope.vocabulary.casts if name is thing), None)
+    found = scope.value(annotation)
+    return next((bounds for name, bounds in scope.vocabulary.casts if found == Known(name)), None)
 
 
 def assign(scope: Scope, target: ast.expr, value: Value, source: ast.expr | None = None) -> None:

@@ -1,7 +1,7 @@
 """State in maps: counters and tables, by the kernel's helper functions."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.memory import at_most, load_within
@@ -129,33 +129,34 @@ def _key(scope: Scope, node: ast.expr, name: str, key: Value) -> str:
     for n, word in enumerate(words):
         at = scope.code.op(f"getelementptr i64, ptr {slot}, i64 {n}")
         scope.code.do(f"store i64 {word}, ptr {at}")
+        # else LLVM reads all words first, and the stack is too small to keep them twice
+        scope.code.do('call void asm sideeffect "", "~{memory}"()')
     return slot
 
 
-def _int_words(node: ast.expr, kind: TableKind, key: Value) -> list[str]:
+def _int_words(node: ast.expr, kind: TableKind, key: Value) -> Iterator[str]:
     values = key.values if isinstance(key, Items) else (key,)
     if len(values) != kind.key_words:
         raise Refusal(node, f"a key of this table has {kind.key_words} integers, not {len(values)}")
-    words = []
     for each in values:
         if not isinstance(each, Int):
             raise Refusal(node, f"a key is made of integers, not of {describe(each)}")
         if not each.range.is_unsigned:
             raise Refusal(node, f"an integer of a key may be as small as {each.range.lo}: wrap it, u64(...)")
-        words.append(each.ir)
-    return words
+        yield each.ir
 
 
-def _text_words(scope: Scope, node: ast.expr, kind: TableKind, key: Value) -> list[str]:
+def _text_words(scope: Scope, node: ast.expr, kind: TableKind, key: Value) -> Iterator[str]:
+    """Each word is stored before the next one is read, for want of registers."""
     if not isinstance(key, Text):
         raise Refusal(node, f"a key of this table is bytes, not {describe(key)}")
     if key.max_bytes > kind.key_bytes:
         raise Refusal(node, f"a key of this table has {kind.key_bytes} bytes; these may be {key.max_bytes}")
     text, code = scope.placed(key), scope.code
-    words = [text.length.ir]
+    yield text.length.ir
     for n in range(0, kind.key_size - WORD_BYTES, WORD_BYTES):
         if n >= text.max_bytes:
-            words.append("0")
+            yield "0"
             continue
         has_any = code.op(f"icmp ugt i64 {text.length.ir}, {n}")
         rest = at_most(scope, code.op(f"sub i64 {text.length.ir}, {n}"), WORD_BYTES)
@@ -163,5 +164,4 @@ def _text_words(scope: Scope, node: ast.expr, kind: TableKind, key: Value) -> li
         bits = code.op(f"and i64 {code.op(f'sub i64 64, {eights}')}, 63")
         word = load_within(scope, text.base, code.op(f"add i64 {text.offset}, {n}"), text.top + text.max_bytes)
         masked = code.op(f"and i64 {word}, {code.op(f'lshr i64 -1, {bits}')}")
-        words.append(code.op(f"select i1 {has_any}, i64 {masked}, i64 0"))
-    return words
+        yield code.op(f"select i1 {has_any}, i64 {masked}, i64 0")

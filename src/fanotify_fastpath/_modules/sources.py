@@ -2,7 +2,8 @@
 Sources of handlers: an installed package that offers them, or a file.
 
 A package offers handlers by entry points of the group ``fanotify_fastpath.handlers``, each a handler class, or a module
-whose handlers are all meant. What kinds of file there are is in :data:`READERS`, by the end of their names.
+whose handlers are all meant. A file is Python, or a program for the kernel; :data:`READERS` tells what reads it, by the
+end of its name.
 """
 
 import os
@@ -119,6 +120,17 @@ def _of_python(path: str, check: Check) -> Iterable[type[Handler]]:
     return found
 
 
+def _of_program(path: str, check: Check) -> Iterable[type[Handler]]:
+    check(os.fsencode(path))
+    _content(path)  # says what is wrong with the file itself
+    from fanotify_fastpath.handlers_in_c import read_handler
+
+    try:
+        return [read_handler(path)]
+    except InvalidArgument as exc:
+        raise SourceRefused(f"cannot load handlers from {path!r}: {exc}", path=path) from None
+
+
 def _run(name: str, path: str, data: bytes) -> None:
     """Run a file as a module of its own. Nothing is read from, or left in, a cache beside it."""
     from importlib.machinery import SourceFileLoader
@@ -183,4 +195,7 @@ class _Blaming:
 
 
 #: what reads each kind of file, by the end of its name
-READERS: dict[str, Callable[[str, Check], Iterable[type[Handler]]]] = {".py": _of_python}
+READERS: dict[str, Callable[[str, Check], Iterable[type[Handler]]]] = {
+    ".py": _of_python,
+    **dict.fromkeys((".c", ".o", ".bc"), _of_program),
+}

@@ -9,7 +9,7 @@ from fanotify_fastpath._bpf._abi import FpDeny, FpGuardFlag, FpKey
 from fanotify_fastpath._bpf.maps import Map, MapType
 from fanotify_fastpath._engines.kernel.dispatcher import Dispatcher
 from fanotify_fastpath._engines.kernel.plan import Installed, Plan
-from fanotify_fastpath._engines.kernel.states import StateInMap
+from fanotify_fastpath._programs.state_maps import StateInMap
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.errors import FastpathError, InvalidArgument, KernelRefused, PathNotFound
 from fanotify_fastpath.marks import DenyingMark, Mark

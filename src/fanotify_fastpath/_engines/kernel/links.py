@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from fanotify_fastpath._bpf._abi import FpLimit, FpLink
 from fanotify_fastpath._bpf.maps import Map
 from fanotify_fastpath._engines.kernel.dispatcher import Dispatcher
-from fanotify_fastpath._engines.kernel.programs import Code, Loaded
+from fanotify_fastpath._engines.kernel.programs import Loaded
+from fanotify_fastpath._programs.code import Code
 from fanotify_fastpath.builtin.monitor_subtree import MonitorSubtree
 from fanotify_fastpath.chain import Attachment, Tally
 from fanotify_fastpath.errors import FastpathError

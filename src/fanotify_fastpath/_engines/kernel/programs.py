@@ -2,50 +2,17 @@
 
 import errno
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
 
 from fanotify_fastpath._bpf._abi import FpField, FpLimit
 from fanotify_fastpath._bpf.libbpf import Object
 from fanotify_fastpath._bpf.maps import Map
-from fanotify_fastpath._engines.kernel.states import kept_maps, move_in, move_out, shape
 from fanotify_fastpath._engines.kernel.tables import Tables
+from fanotify_fastpath._programs.code import Code, SlotOf, open_object
+from fanotify_fastpath._programs.state_maps import kept_maps, move_in, move_out
 from fanotify_fastpath.errors import KernelRefused
 from fanotify_fastpath.handlers import Handler
-from fanotify_fastpath.roots import RootSet
-
-#: maps and global variables of a handler's object
-_HANDLED: Final = "handled"
-_ATTRIBUTES: Final = ".rodata.attributes"
-_MANIFEST: Final = ".rodata.manifest"
-
-#: tells the slot of a root set
-SlotOf = Callable[[RootSet], int | None]
-
-
-class Code(Protocol):
-    """
-    A handler, compiled.
-
-    :ivar object_file: content of the object file
-    :ivar needs: of :class:`FpField`: what it needs to know of an event
-    :ivar states: attributes of its class that declare what it remembers, with the object's maps that hold it
-    """
-
-    @property
-    def object_file(self) -> bytes: ...
-    @property
-    def needs(self) -> int: ...
-    @property
-    def states(self) -> Mapping[str, str]: ...
-    def pack(self, handler: Handler, slot_of: SlotOf) -> bytes:
-        """
-        Give the values of the handler's attributes, as the program has them.
-
-        :param slot_of: tells the slot of a root set
-        """
-        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -147,26 +114,7 @@ class Programs:
         return loaded
 
     def _open(self, code: Code, handler: Handler, slot_of: SlotOf, kept: Mapping[str, Map]) -> Object:
-        found = Object.open_bytes(code.object_file, "fanfp")
-        try:
-            states = {map_name: name for name, map_name in code.states.items()}
-            for each in found.maps():
-                if each.name == _HANDLED:
-                    each.reuse(self._handled)
-                elif each.name == _ATTRIBUTES:
-                    each.set_initial(code.pack(handler, slot_of))
-                elif states.get(each.name) in kept:
-                    each.reuse(kept[states[each.name]])
-                elif each.name in states:
-                    shape(getattr(type(handler), states[each.name]), each)
-                elif each.name == _MANIFEST or not each.name.startswith("."):
-                    each.set_wanted(False)
-            for program in found.programs():
-                program.set_wanted(program.name == self._program)
-        except BaseException:
-            found.close()
-            raise
-        return found
+        return open_object(code, handler, slot_of, self._program, lambda each: each.reuse(self._handled), kept)
 
     def _count_depth(self, needs: int, change: int) -> None:
         if needs & FpField.DEPTH:

@@ -22,7 +22,11 @@ _ZERO: Final = bytes(4)
 
 
 class CounterInMap:
-    """A counter (:class:`~fanotify_fastpath.state.CounterStorage`)."""
+    """
+    A counter (:class:`~fanotify_fastpath.state.CounterStorage`).
+
+    :ivar map: where it is
+    """
 
     def __init__(self, state_map: Map) -> None:
         self.map = state_map
@@ -44,7 +48,11 @@ class CounterInMap:
 
 
 class StateInMap:
-    """A map (:class:`~fanotify_fastpath.state.MapStorage`)."""
+    """
+    A map (:class:`~fanotify_fastpath.state.MapStorage`).
+
+    :ivar map: where it is
+    """
 
     def __init__(self, state_map: Map, declared: StateMap) -> None:
         self.map = state_map
@@ -149,11 +157,17 @@ def kept_maps(old: Handler, old_names: Collection[str], new: Handler, new_names:
 
 def move_out(handler: Handler, name: str) -> None:
     """Have a handler's state in this process from now on, as it is now."""
+    storage: Any = getattr(handler, name)
+    copy_out(handler, name)
+    storage.close()
+
+
+def copy_out(handler: Handler, name: str) -> None:
+    """The same, if others use the map."""
     declared: Any = getattr(type(handler), name)
     storage: Any = getattr(handler, name)
     declared.use(handler, declared.make())
     _copy(storage, getattr(handler, name))
-    storage.close()
 
 
 def _copy(old: Any, new: Any) -> None:

@@ -1,0 +1,22 @@
+"""Handlers drawn at random, in the kernel: they say and remember what they do in CPython."""
+
+import pytest
+
+from compiler.drawing.many import compare_kept, compare_many
+from sizes import repeated
+
+from .drawn import start
+
+
+@pytest.mark.timeout(600)
+def test_drawn_handlers_say_what_python_says() -> None:
+    compare_many("kernel", repeated(300, 20), start)
+
+
+@pytest.mark.long
+def test_many_drawn_handlers_say_what_python_says() -> None:
+    compare_many("many kernel", repeated(5000, 100), start)
+
+
+def test_what_failed_once() -> None:
+    compare_kept(start)
