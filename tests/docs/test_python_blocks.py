@@ -41,6 +41,8 @@ def test_block_runs(block: Block, filesystem: Filesystem, tmp_path: Path) -> Non
         with contextlib.suppress(PermissionError):  # some of the programs forbid it
             path.write_text("text")
         path.unlink(missing_ok=True)
+        (root / "directory").mkdir()
+        (root / "directory").rmdir()
         with contextlib.suppress(PermissionError):
             (root / "a.secret").write_text("text")
 

@@ -188,6 +188,15 @@ def top(filesystem: Filesystem) -> Path:
     return filesystem.dir
 
 
+@pytest.fixture
+def cgroup(mounts: Mounter) -> Iterator[Path]:
+    """A cgroup of the test's own."""
+    path = mounts.mount(mounts.new_dir("cgroup2"), "-t", "cgroup2", "none") / f"fanotify-fastpath-{os.getpid()}"
+    path.mkdir()
+    yield path
+    path.rmdir()
+
+
 #: the scenario is played twice: watched by scope subtree, and by the handler monitor-subtree on the whole filesystem
 both_ways = pytest.mark.parametrize("how", ["scope", "handler"], indirect=True)
 

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -10,26 +9,27 @@ import pytest
 
 from children import as_nobody
 from conftest import everywhere
-from fanotify_fastpath import Group, Mask, Scope
+from fanotify_fastpath import (
+    SEND_TO_USERSPACE,
+    SKIP_EVENT,
+    Group,
+    Handler,
+    HandlerEvent,
+    Mask,
+    Scope,
+    StateMap,
+    Verdict,
+)
 from mounting import Mounter
 
 from . import actions
 from .conftest import Stage
-from .support import Other, refusal
+from .support import Other, paths, refusal
 from .test_attach import make_reachable
 from .witness import Shown, ancestors_of, object_fields, picked, witness
 
 #: what races with the reading of events is tried as often
 N_TRIES = 10
-
-
-@pytest.fixture
-def cgroup(mounts: Mounter) -> Iterator[Path]:
-    """A cgroup of the test's own."""
-    path = mounts.mount(mounts.new_dir("cgroup2"), "-t", "cgroup2", "none") / f"fanotify-fastpath-{os.getpid()}"
-    path.mkdir()
-    yield path
-    path.rmdir()
 
 
 @everywhere
@@ -117,6 +117,29 @@ def test_the_process_is_what_proc_says(stage: Stage, cgroup: Path) -> None:
         }
     assert picked(shown[b"file"], tuple(expected)) == expected
     assert ancestors == (os.getpid(), *ancestors_of(os.getpid()))[:16]
+
+
+class ByChildren(Handler):
+    """Sends what the children of given processes do, and not what these or their grandchildren do."""
+
+    name = "by-children"
+    parents = StateMap()
+
+    def handle(self, event: HandlerEvent) -> Verdict:
+        if len(event.ancestors) > 0 and event.ancestors[0] in self.parents:
+            return SEND_TO_USERSPACE
+        return SKIP_EVENT
+
+
+def test_the_first_ancestor_is_the_parent(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE)
+    handler = ears.group.attach(ByChildren).handler
+    assert isinstance(handler, ByChildren)
+    handler.parents.put(os.getpid(), 1)
+    stage.other(os.system, f"> {root}/by-grandchild")
+    stage.other(actions.touch, root / "by-child")
+    assert paths(ears.until_mask(Mask.CREATE), Mask.CREATE, root) == ["by-child"]
 
 
 def test_the_time_is_that_of_the_event_or_of_its_reading(stage: Stage) -> None:
