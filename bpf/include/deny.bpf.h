@@ -152,9 +152,10 @@ static __always_inline bool is_object_listed(__u32 slot, __u64 at)
 {
 	void *list = bpf_map_lookup_elem(&objects, &slot);
 	struct inode *inode = fp_as(inode, fp_get(fp_as(dentry, at), d_inode));
+	__u32 place = find_superblock(fp_get(fp_as(super_block, fp_get(inode, i_sb)), s_dev));
 	struct listed_object object;
 
-	object.dev = number_of_device(fp_get(fp_as(super_block, fp_get(inode, i_sb)), s_dev));
+	object.dev = tables.superblocks[place & (FP_N_SUPERBLOCKS - 1)].user_dev;
 	object.inode = fp_get(inode, i_ino);
 	return list && bpf_map_lookup_elem(list, &object);
 }

@@ -124,6 +124,8 @@ struct fp_superblock {
 	__u32 epoch;
 	/* enum fp_superblock_flag */
 	__u32 flags;
+	/* the device as stat() tells it, which is another number on btrfs */
+	__u64 user_dev;
 	/* slots of scope filesystem, and slots that have a root here */
 	struct fp_slots whole;
 	struct fp_slots subtrees;

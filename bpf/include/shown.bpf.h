@@ -234,7 +234,7 @@ static __always_inline void begin_showing(struct fp_handler_event *event, const 
 	event->gid = told->gid;
 	event->inode = told->inode;
 	event->generation = told->generation;
-	event->dev = number_of_device(told->dev);
+	event->dev = tables.superblocks[work->incident.superblock & (FP_N_SUPERBLOCKS - 1)].user_dev;
 	event->cgroup_id = told->cgroup_id;
 	event->n_ancestors = 0;
 	event->known = FP_INODE | FP_USER | FP_CGROUP;

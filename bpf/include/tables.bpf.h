@@ -275,14 +275,6 @@ static __always_inline void key_of(struct fp_key *key, const struct inode *inode
 	key->generation = fp_get(inode, i_generation);
 }
 
-/* a device's number as stat() tells it: new_encode_dev() in include/linux/kdev_t.h, and what glibc makes of it */
-static __always_inline __u64 number_of_device(__u32 dev)
-{
-	__u64 major = dev >> 20, minor = dev & 0xfffff;
-
-	return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffull) << 12;
-}
-
 static __always_inline __u32 hash_of(const struct fp_key *key)
 {
 	return key->inode * 0x9e3779b97f4a7c15ull >> 40 ^ key->dev;

@@ -320,6 +320,7 @@ class FpSuperblock(NamedTuple):
     mask: int
     epoch: int
     flags: int
+    user_dev: int
     whole: bytes
     subtrees: bytes
 
@@ -525,26 +526,27 @@ LAYOUTS: Final = Layouts(
             },
         ),
         "fp_superblock": Layout(
-            size=80,
+            size=88,
             fields={
                 "dev": Field(0, 4, "I"),
                 "mask": Field(4, 4, "I"),
                 "epoch": Field(8, 4, "I"),
                 "flags": Field(12, 4, "I"),
-                "whole": Field(16, 32, "32s"),
-                "subtrees": Field(48, 32, "32s"),
+                "user_dev": Field(16, 8, "Q"),
+                "whole": Field(24, 32, "32s"),
+                "subtrees": Field(56, 32, "32s"),
             },
         ),
         "fp_tables": Layout(
-            size=194592,
+            size=202784,
             fields={
                 "settings": Field(0, 32, "32s"),
-                "superblocks": Field(32, 81920, "81920s"),
-                "slots": Field(81952, 2048, "2048s"),
-                "groups": Field(84000, 67584, "67584s"),
-                "attachments": Field(151584, 32768, "32768s"),
-                "guarded": Field(184352, 4096, "4096s"),
-                "guards": Field(188448, 6144, "6144s"),
+                "superblocks": Field(32, 90112, "90112s"),
+                "slots": Field(90144, 2048, "2048s"),
+                "groups": Field(92192, 67584, "67584s"),
+                "attachments": Field(159776, 32768, "32768s"),
+                "guarded": Field(192544, 4096, "4096s"),
+                "guards": Field(196640, 6144, "6144s"),
             },
         ),
     },

@@ -417,6 +417,7 @@ class Dispatcher:
         if place is None:
             raise KernelRefused(f"no room for one more filesystem among {FpLimit.N_SUPERBLOCKS}", errno.ENOSPC)
         self._sentinel.keep(dir_fd)
+        self._tables.set_user_dev(place, os.fstat(dir_fd).st_dev)
         self._filesystems[dev] = _Filesystem(place)
 
     def _publish(self, dev: int, dir_fd: int | None) -> None:

@@ -70,6 +70,10 @@ class Tables:
                 return place
         return None
 
+    def set_user_dev(self, place: int, dev: int) -> None:
+        """Say what ``stat`` calls the device of a filesystem."""
+        _U64.pack_into(self._memory, self._superblock(place, "user_dev"), dev)
+
     def set_superblock(self, place: int, dev: int, mask: int, flags: int, whole: int, subtrees: int) -> None:
         """
         Say who wants what of a filesystem.
