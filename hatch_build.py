@@ -211,5 +211,7 @@ def compile_handlers(root: Path, directory: Path) -> list[Path]:
         "ship(BUILTIN, *map(Path, sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, str(objects / "handler_frame.bc"), str(objects)]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root / SRC)})
+    # where this build has its own tools, they are found by that variable
+    paths = [str(root / SRC), *filter(None, [os.environ.get("PYTHONPATH")])]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     return sorted(objects.glob("handlers/*"))
