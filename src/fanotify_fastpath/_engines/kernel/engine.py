@@ -506,6 +506,8 @@ class KernelEngine:
             if self._is_closed:
                 return
             self._is_closed = True
+            # like a reader: what is waited for below stays open, though those who read leave meanwhile
+            self._n_readers += 1
             self._store.wake()
         if self._housekeeper is not None:
             self._housekeeper.stop()
@@ -520,6 +522,7 @@ class KernelEngine:
             for superblock in self.superblocks.values():
                 superblock.release()
             self._ring.close()
+            self._n_readers -= 1
             self._close_descriptors()
         dispatchers.release()
 
