@@ -205,13 +205,12 @@ def compile_handlers(root: Path, directory: Path) -> list[Path]:
     :raises subprocess.CalledProcessError: one cannot be compiled
     """
     objects = directory / PACKAGE / OBJECTS
+    # the path is set there: where this build has its own tools, what is set for it from outside is taken away again
     code = (
-        "import sys; from pathlib import Path; "
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
         f"from {PACKAGE}.builtin import BUILTIN; from {PACKAGE}.compiling import ship; "
-        "ship(BUILTIN, *map(Path, sys.argv[1:]))"
+        "ship(BUILTIN, *map(Path, sys.argv[2:]))"
     )
-    command = [sys.executable, "-c", code, str(objects / "handler_frame.bc"), str(objects)]
-    # where this build has its own tools, they are found by that variable
-    paths = [str(root / SRC), *filter(None, [os.environ.get("PYTHONPATH")])]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    command = [sys.executable, "-c", code, str(root / SRC), str(objects / "handler_frame.bc"), str(objects)]
+    subprocess.run(command, check=True)
     return sorted(objects.glob("handlers/*"))
