@@ -44,14 +44,15 @@ def test_each_event_is_judged_once_by_one_of_the_two(stage: Stage, other: Other)
     (root,) = stage.dirs("root")
     group = stage.group()
     attachment = group.attach(First)
+    group.replace(attachment, Second)  # now both are compiled
     group.mark(root, Mask.CREATE)
-    n = repeated(N_FILES, 400)
+    n = repeated(N_FILES, 2000)
     names: list[str | None] = []
     n_replaced = 0
     other.start(actions.make_files, root, n)
     deadline = time.monotonic() + 60
     while len(names) < n // 2 and time.monotonic() < deadline:
-        group.replace(attachment, (Second, First)[n_replaced % 2])
+        group.replace(attachment, (First, Second)[n_replaced % 2])
         n_replaced += 1
         names += [event.path for event in group.read(timeout_s=0.05)]
     other.finish()
@@ -61,4 +62,4 @@ def test_each_event_is_judged_once_by_one_of_the_two(stage: Stage, other: Other)
     assert handler.n_judged.value == attachment.n_seen == n
     assert attachment.n_skipped == n // 2
     assert sum(value for _, value in handler.n_by.items()) == n
-    assert n_replaced > 2
+    assert n_replaced >= 2
