@@ -27,15 +27,7 @@
 #include <stdbool.h>
 #endif
 #include <bpf/bpf_helpers.h>
-#include "handler.h"
-
-/* the event that is being decided: one for each CPU */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct fp_handler_event);
-} handled SEC(".maps");
+#include "handler_event.bpf.h"
 
 #ifdef HANDLE_IS_LINKED
 extern int handle(struct fp_handler_event *event);

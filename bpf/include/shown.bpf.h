@@ -3,15 +3,8 @@
 #ifndef SHOWN_BPF_H
 #define SHOWN_BPF_H
 
+#include "handler_event.bpf.h"
 #include "namespace.bpf.h"
-
-/* one for each CPU; the handlers' programs have this map too */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct fp_handler_event);
-} handled SEC(".maps");
 
 /* an executable's path is put together from its end; a name is copied at once, so there is room for one more */
 struct exe_path {

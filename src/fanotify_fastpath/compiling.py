@@ -44,22 +44,17 @@ class CompiledHandler:
     A handler as an object for the kernel.
 
     :ivar handler: its class
-    :ivar data: content of an object file
+    :ivar object_file: its content
     :ivar needs: ``enum fp_field`` of what the event must have
     :ivar compiled: what the compiler made of ``handle``
     :ivar state: the state that it uses, by name, in the order of the maps ``state_0`` and so on
     """
 
     handler: type[Handler]
-    data: bytes
+    object_file: bytes
     needs: int
     compiled: model.Compiled
     state: dict[str, model.StateKind]
-
-    @property
-    def object_file(self) -> bytes:
-        """Content of the object file."""
-        return self.data
 
     @property
     def states(self) -> dict[str, str]:
@@ -67,8 +62,15 @@ class CompiledHandler:
         return {name: f"state_{n}" for n, name in enumerate(self.state)}
 
     def pack(self, handler: Handler, slot_of: Callable[[RootSet], int | None]) -> bytes:
-        """The constants of one attach; see :func:`pack_attributes`."""
-        return pack_attributes(self, handler, slot_of)
+        """
+        The constants of one attach.
+
+        :param handler: after its ``init``
+        :param slot_of: number of a root set's slot, None if it has none
+        :return: the content of ``.rodata.attributes``
+        :raises InvalidArgument: an attribute is not what it was declared to be
+        """
+        return pack(self.compiled, handler, slot_of)
 
 
 def code_of(handler: type[Handler]) -> Code:
@@ -119,19 +121,7 @@ def ship(handlers: Iterable[type[Handler]], frame: Path, objects: Path) -> None:
     bitcode = frame.read_bytes()
     for handler in handlers:
         found = compile_handler(handler, bitcode)
-        shipped.put(objects, found.compiled.ir, bitcode, found.data)
-
-
-def pack_attributes(compiled: CompiledHandler, instance: Handler, slot_of: Callable[[RootSet], int | None]) -> bytes:
-    """
-    The constants of one attach.
-
-    :param instance: after its ``init``
-    :param slot_of: number of a root set's slot, None if it has none
-    :return: the content of ``.rodata.attributes``
-    :raises InvalidArgument: an attribute is not what it was declared to be
-    """
-    return pack(compiled.compiled, instance, slot_of)
+        shipped.put(objects, found.compiled.ir, bitcode, found.object_file)
 
 
 def read_frame() -> bytes:

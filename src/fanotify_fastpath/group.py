@@ -14,7 +14,7 @@ from fanotify_fastpath.chain import Attachment, Chain
 from fanotify_fastpath.errors import Closed, InvalidArgument
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.handlers import Handler
-from fanotify_fastpath.marks import DenyingMark, Mark, Scope, check_mask
+from fanotify_fastpath.marks import DenyingMark, Mark, Scope, check_mask, subtree_roots
 from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import PathOrFd, Root, RootSet, identify
 from fanotify_fastpath.state import MapStorage
@@ -224,7 +224,7 @@ class Group(Closing):
     @property
     def roots(self) -> list[Root]:
         """The roots of all marks of scope subtree; those that are gone are no longer in it."""
-        return [root for mark in self._marks if mark.scope is Scope.SUBTREE for root in mark.roots.roots]
+        return subtree_roots(self._marks)
 
     # --- handlers ---
 

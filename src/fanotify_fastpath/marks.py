@@ -1,6 +1,7 @@
 """Marks: what a group wants events for — an object, a scope and an event mask."""
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fanotify_fastpath.errors import InvalidArgument
@@ -66,6 +67,11 @@ class DenyingMark(Mark):
     denies_undecided: bool = False
     processes: MapStorage | None = None
     objects: MapStorage | None = None
+
+
+def subtree_roots(marks: Iterable[Mark]) -> list[Root]:
+    """The roots of those marks whose scope is a subtree."""
+    return [root for mark in marks if mark.scope is Scope.SUBTREE for root in mark.roots.roots]
 
 
 def check_mask(mask: Mask, scope: Scope) -> None:

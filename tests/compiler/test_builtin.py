@@ -87,6 +87,6 @@ def test_monitor_subtree(inside: dict[int, bool] | None, slot: int | None, block
 @pytest.mark.parametrize("handler", BUILTIN, ids=lambda handler: handler.name)
 def test_what_comes_with_the_package_needs_no_llvm(handler: type[Handler], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
-    assert compile_handler(handler, read_frame()).data.startswith(b"\x7fELF")
+    assert compile_handler(handler, read_frame()).object_file.startswith(b"\x7fELF")
     with pytest.raises(UnsupportedFeature, match="needs llvmlite"):
         compile_handler(Skipping, read_frame())

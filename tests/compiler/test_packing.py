@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fanotify_fastpath._compiler.globs import tabulate
-from fanotify_fastpath.compiling import CompiledHandler, compile_handler, pack_attributes, read_frame
+from fanotify_fastpath.compiling import CompiledHandler, compile_handler, read_frame
 from fanotify_fastpath.errors import InvalidArgument
 from fanotify_fastpath.handlers import Handler
 
@@ -51,7 +51,7 @@ def compiled() -> CompiledHandler:
 def packed(compiled: CompiledHandler, **changed: Any) -> bytes:
     instance: Handler = compiled.handler()
     vars(instance).update({**RIGHT, **changed})
-    return pack_attributes(compiled, instance, lambda roots: None)
+    return compiled.pack(instance, lambda roots: None)
 
 
 def test_what_is_right_is_packed(compiled: CompiledHandler) -> None:
@@ -89,7 +89,7 @@ def test_a_number_that_stands_for_nothing_is_refused(compiled: CompiledHandler) 
 def test_an_attribute_that_init_forgot_is_named(compiled: CompiledHandler) -> None:
     instance = compiled.handler()
     with pytest.raises(InvalidArgument, match="attribute 'is_on' has no value after init"):
-        pack_attributes(compiled, instance, lambda roots: None)
+        compiled.pack(instance, lambda roots: None)
 
 
 def test_a_constant_of_the_class_may_not_be_changed(compiled: CompiledHandler) -> None:

@@ -5,7 +5,7 @@ import pytest
 from compiler.drawing.many import compare_kept, compare_many
 from sizes import repeated
 
-from .drawn import start
+from .running import start
 
 
 @pytest.mark.timeout(600)

@@ -1,7 +1,6 @@
 """Compiled handlers in the kernel: the verifier accepts them, and they say what Python says."""
 
 import contextlib
-import os
 import struct
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -10,68 +9,25 @@ from typing import Any
 import pytest
 
 from compiler.making import make
-from compiler.native import EVENT, by_python, event_bytes, python_event
+from compiler.native import by_python, event_bytes, python_event
 from compiler.samples import BODIES, EVENTS, NUMERIC, TEXTS, TEXTUAL, numeric, numeric_events, textual, textual_events
-from fanotify_fastpath._bpf.libbpf import Map, MapType, Object
-from fanotify_fastpath._compiler.model import CounterKind
 from fanotify_fastpath.builtin import AllowDenyList, IgnorePrefix, MonitorSubtree
-from fanotify_fastpath.compiling import CompiledHandler, compile_handler, pack_attributes, read_frame
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.mask import Mask
+
+from .running import Runner, start
 
 Events = list[dict[str, Any]]
 NAMES: Events = [*({"name": name} for name in TEXTS), {}]
 
 
-class Loaded:
-    """A handler in the kernel."""
-
-    def __init__(self, compiled: CompiledHandler, program_file: Object) -> None:
-        self.compiled = compiled
-        self.program = program_file.program("handle_run")
-        self.program_file = program_file
-
-    def run(self, event: bytes) -> int:
-        """What it says of an event."""
-        with self.program_file.map("handled").open() as handled:
-            n_cpus = len(handled.lookup_per_cpu(bytes(4)))
-            cpu = min(os.sched_getaffinity(0))
-            handled.update(bytes(4), event * n_cpus)
-            self.program.run(cpu=cpu)
-            (verdict,) = struct.unpack_from("=i", handled.lookup_per_cpu(bytes(4))[cpu], EVENT.fields["verdict"].offset)
-            return int(verdict)
-
-    def state(self, name: str) -> Map:
-        """One of its tables."""
-        return self.program_file.map(f"state_{list(self.compiled.state).index(name)}").open()
-
-
 @contextlib.contextmanager
-def loaded(kind: type[Handler], attributes: dict[str, Any]) -> Iterator[Loaded]:
-    compiled, instance = compile_handler(kind, read_frame()), kind()
+def loaded(kind: type[Handler], attributes: dict[str, Any]) -> Iterator[Runner]:
+    instance = kind()
     vars(instance).update(attributes)
-    with Object.open_bytes(compiled.data, "handler") as program_file:
-        for program in program_file.programs():
-            program.set_wanted(program.name == "handle_run")
-        for n in range(8):
-            shape(program_file, n, compiled)
-        constants = pack_attributes(compiled, instance, lambda roots: getattr(roots, "slot", None))
-        program_file.map(".rodata.attributes").set_initial(constants)
-        program_file.load()
-        print(kind.name, program_file.program("handle_run").info().n_verified_insns, "instructions verified")
-        yield Loaded(compiled, program_file)
-
-
-def shape(program_file: Object, n: int, compiled: CompiledHandler) -> None:
-    found, kinds = program_file.map(f"state_{n}"), list(compiled.state.values())
-    if n >= len(kinds):
-        found.set_wanted(False)
-        return
-    kind = kinds[n]
-    if isinstance(kind, CounterKind):
-        found.reshape(MapType.ARRAY, 4, 8, 1)
-    else:
-        found.reshape(MapType.LRU_HASH if kind.evicts else MapType.HASH, kind.key_size, 8, kind.max_entries)
+    with start(kind, instance) as handler:
+        print(kind.name, handler.program.info().n_verified_insns, "instructions verified")
+        yield handler
 
 
 def check(kind: type[Handler], events: Events, inside: dict[int, bool] | None = None, **attributes: Any) -> set[int]:

@@ -192,16 +192,8 @@ def _after_compare(
 def _ordered(
     scope: Scope, operator: ast.cmpop, left: tuple[ast.expr, Range], right: tuple[ast.expr, Range]
 ) -> tuple[Facts | None, Facts | None]:
-    opposite = {
-        ast.Lt: ast.GtE,
-        ast.LtE: ast.Gt,
-        ast.Gt: ast.LtE,
-        ast.GtE: ast.Lt,
-        ast.Eq: ast.NotEq,
-        ast.NotEq: ast.Eq,
-    }
     found: list[Facts | None] = []
-    for each in (operator, opposite[type(operator)]()):
+    for each in (operator, integers.OPPOSITE[type(operator)]()):
         a = integers.narrowed(each, left[1], right[1])
         b = integers.narrowed(_MIRRORED.get(type(each), type(each))(), right[1], left[1])
         if a is None or b is None:

@@ -41,6 +41,17 @@ def is_ring(operator: ast.operator) -> bool:
     return type(operator) in _RING or isinstance(operator, ast.LShift)
 
 
+#: by a comparison, the one that holds where it does not
+OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+}
+
+
 def calculate(scope: Scope, node: ast.expr, operator: ast.operator, a: Int, b: Int) -> Int:
     """The result of a binary operator."""
     if type(operator) in _RING:
@@ -150,17 +161,9 @@ def narrowed(operator: ast.cmpop, a: Range, b: Range) -> Range | None:
 
 def _decided(operator: ast.cmpop, a: Range, b: Range) -> bool | None:
     """What a comparison gives whatever the values are."""
-    opposite = {
-        ast.Lt: ast.GtE,
-        ast.LtE: ast.Gt,
-        ast.Gt: ast.LtE,
-        ast.GtE: ast.Lt,
-        ast.Eq: ast.NotEq,
-        ast.NotEq: ast.Eq,
-    }
     if narrowed(operator, a, b) is None:
         return False
-    if narrowed(opposite[type(operator)](), a, b) is None:
+    if narrowed(OPPOSITE[type(operator)](), a, b) is None:
         return True
     return None
 

@@ -31,7 +31,7 @@ from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.compiling import code_of
 from fanotify_fastpath.errors import Closed, PathNotFound
 from fanotify_fastpath.events import Crossing, Event
-from fanotify_fastpath.marks import Mark, Scope
+from fanotify_fastpath.marks import Mark, Scope, subtree_roots
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, RootSet
 
@@ -331,7 +331,7 @@ class KernelEngine:
 
     def roots(self) -> list[Root]:
         """The roots of the group's subtrees."""
-        return [root for mark in self._marks if mark.scope is Scope.SUBTREE for root in mark.roots.roots]
+        return subtree_roots(self._marks)
 
     def _is_watched(self, dev: int, inside: Inside) -> bool:
         is_marked = any(

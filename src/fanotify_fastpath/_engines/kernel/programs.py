@@ -61,7 +61,11 @@ class Programs:
         found = self._open(code, handler, slot_of, {})
         number = self._free.popleft()
         self._tables.clear_attachment(number)
-        return self._begin(Loaded(number, handler, code, found), {})
+        try:
+            return self._begin(Loaded(number, handler, code, found), {})
+        except BaseException:
+            self._free.append(number)
+            raise
 
     def replace(self, loaded: Loaded, code: Code, handler: Handler, slot_of: SlotOf) -> Loaded:
         """

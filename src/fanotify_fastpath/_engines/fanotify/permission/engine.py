@@ -27,7 +27,7 @@ from fanotify_fastpath._uapi import capabilities
 from fanotify_fastpath.chain import Attachment, Chain
 from fanotify_fastpath.errors import FastpathError, InvalidArgument, NotPermitted
 from fanotify_fastpath.events import Event
-from fanotify_fastpath.marks import Mark, Scope
+from fanotify_fastpath.marks import Mark, Scope, subtree_roots
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root
 from fanotify_fastpath.verdict import Verdict
@@ -238,7 +238,7 @@ class PermissionEngine:
 
     def _roots(self) -> list[Root]:
         """The roots of all subtrees."""
-        return [root for mark in list(self._marks.values()) if mark.scope is Scope.SUBTREE for root in mark.roots.roots]
+        return subtree_roots(list(self._marks.values()))
 
     def _root_gone(self, key: bytes) -> None:
         for mark in list(self._marks.values()):

@@ -2,20 +2,18 @@
 
 import contextlib
 import os
-import struct
 from collections.abc import Iterator
-from typing import Any
 
 from compiler.drawing.comparing import Memory
-from compiler.native import EVENT
+from fanotify_fastpath._bpf.handler_event import verdict_in
 from fanotify_fastpath._bpf.libbpf import Object
 from fanotify_fastpath._bpf.maps import Map
-from fanotify_fastpath._programs.state_maps import shape
+from fanotify_fastpath._programs.code import open_object
 from fanotify_fastpath.compiling import CompiledHandler, compile_handler, read_frame
 from fanotify_fastpath.handlers import Handler
 
 _KEY = bytes(4)
-_N_MAPS = 8
+_PROGRAM = "handle_run"
 
 
 class Runner:
@@ -24,7 +22,7 @@ class Runner:
     def __init__(self, compiled: CompiledHandler, loaded: Object, handled: Map) -> None:
         self._compiled = compiled
         self._loaded = loaded
-        self._program = loaded.program("handle_run")
+        self.program = loaded.program(_PROGRAM)
         self._handled = handled
         self._n_cpus = len(handled.lookup_per_cpu(_KEY))
         self._cpu = min(os.sched_getaffinity(0))
@@ -32,16 +30,19 @@ class Runner:
     def run(self, event: bytes) -> int:
         """What it says of an event."""
         self._handled.update(_KEY, event * self._n_cpus)
-        self._program.run(cpu=self._cpu)
-        decided = self._handled.lookup_per_cpu(_KEY)[self._cpu]
-        return int(struct.unpack_from("=i", decided, EVENT.fields["verdict"].offset)[0])
+        self.program.run(cpu=self._cpu)
+        return verdict_in(self._handled.lookup_per_cpu(_KEY)[self._cpu])
+
+    def state(self, name: str) -> Map:
+        """One of the tables that it keeps."""
+        return self._loaded.map(self._compiled.states[name]).open()
 
     def remembered(self) -> Memory:
         """What it keeps."""
-        return {name: self._table(table) for name, table in self._compiled.states.items()}
+        return {name: self._entries(name) for name in self._compiled.states}
 
-    def _table(self, name: str) -> dict[bytes, int]:
-        with self._loaded.map(name).open() as table:
+    def _entries(self, name: str) -> dict[bytes, int]:
+        with self.state(name) as table:
             return {key: int.from_bytes(table.lookup(key) or b"", "little") for key in table.keys()}  # noqa: SIM118
 
 
@@ -53,22 +54,10 @@ def start(kind: type[Handler], instance: Handler) -> Iterator[Runner]:
     :raises VerifierError: the verifier does not accept it
     """
     compiled = compile_handler(kind, read_frame())
-    with Object.open_bytes(compiled.data, "handler") as loaded:
-        for program in loaded.programs():
-            program.set_wanted(program.name == "handle_run")
-        _shape_state(loaded, kind, compiled)
-        constants = compiled.pack(instance, lambda roots: getattr(roots, "slot", None))
-        loaded.map(".rodata.attributes").set_initial(constants)
+    opened = open_object(
+        compiled, instance, lambda roots: getattr(roots, "slot", None), _PROGRAM, lambda handled: None, {}
+    )
+    with opened as loaded:
         loaded.load()
         with loaded.map("handled").open() as handled:
             yield Runner(compiled, loaded, handled)
-
-
-def _shape_state(loaded: Object, kind: Any, compiled: CompiledHandler) -> None:
-    names = dict(zip(compiled.states.values(), compiled.states, strict=True))
-    for n in range(_N_MAPS):
-        found = loaded.map(f"state_{n}")
-        if found.name in names:
-            shape(getattr(kind, names[found.name]), found)
-        else:
-            found.set_wanted(False)
