@@ -2,7 +2,7 @@
 What a handler in Python costs once it is compiled: to run, against the same handler in C; to compile; and to import.
 
     python -m bench.handler_cost [--rounds N]
-    tools/vm run --icount -- .venv/bin/python -m bench.handler_cost
+    tools/vm run --icount -- .venv/bin/python -m bench.handler_cost --only run
 
 Both programs run on demand (BPF_PROG_RUN), on the same events, by turns; the kernel measures each run. In a machine
 with --icount its nanoseconds are instructions. Needs root, clang and llvmlite.
@@ -143,8 +143,8 @@ def import_s(rounds: int) -> float:
     return start("import fanotify_fastpath") - start("pass")
 
 
-def print_all(rounds: int, console: Console) -> None:
-    """Measure and print."""
+def print_runs(rounds: int, console: Console) -> None:
+    """Measure what a run takes, and print it."""
     table = Table("prefixes", "name", "Python", "C", "ratio", title="ignore-prefix, 16 prefixes: ns of one run")
     rows = compare(rounds)
     for title, label, python, c, ratio in rows:
@@ -152,6 +152,10 @@ def print_all(rounds: int, console: Console) -> None:
     console.print(table)
     worst = max(row[-1] for row in rows)
     _tell(console, "worst ratio", worst, MOST_RATIO, "")
+
+
+def print_times(rounds: int, console: Console) -> None:
+    """Measure what compiling, loading and importing takes, and print it."""
     for kind in BUILTIN:
         taken_s = seconds(partial(compile_and_load, kind), rounds)
         _tell(console, f"compile and load {kind.name}", taken_s, MOST_COMPILE_S, " s")
@@ -163,13 +167,19 @@ def _tell(console: Console, what: str, value: float, most: float, unit: str) -> 
     console.print(f"{what}: {value:.2f}{unit}, target at most {most}{unit}: {holds}")
 
 
+PARTS = {"run": print_runs, "times": print_times}
+
+
 def main(arguments: Iterable[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0].strip())
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--only", choices=PARTS, help="only this part")
     options = parser.parse_args(list(arguments))
     stats = enable_stats()
     try:
-        print_all(options.rounds, Console())
+        for name, part in PARTS.items():
+            if options.only in (None, name):
+                part(options.rounds, Console())
     finally:
         os.close(stats)
 

@@ -182,3 +182,23 @@ def test_items_longer_than_the_name() -> None:
     events = [{"exe": b"a" * n, "comm": comm} for n in (0, 5, 250, 255) for comm in (b"", b"b", b"abc")]
     assert set(check(handler, *events, texts=(b"a" * 251, b"ab" * 100, b"b" * 3))) == {0, 1}
     assert set(check(handler, *events, texts=(b"b",))) == {-1, 1}
+
+
+@pytest.mark.parametrize("truth", ["event.name.startswith(each)", "event.name.endswith(each)", "event.name == each"])
+def test_an_item_and_the_name_differ_in_any_byte(truth: str) -> None:
+    handler = make(
+        f"""
+        for each in self.texts:
+            if event.name is not None and {truth}:
+                return SKIP_EVENT
+        return SEND_TO_USERSPACE
+        """,
+        members="texts: Annotated[tuple[bytes, ...], Items(1), Bytes(60)]",
+    )
+    said = set()
+    for length in (*range(1, 26), 56, 57, 60):
+        text = bytes(range(65, 65 + length))
+        changed = [text[:n] + b"\0" + text[n + 1 :] for n in range(length)]
+        names = [text, text[1:], text[:-1], *changed, *(each + b"!" for each in changed), b"!" + text, text + b"!"]
+        said |= set(check(handler, *({"name": name} for name in names), texts=(text,)))
+    assert said == {0, 1}

@@ -43,7 +43,15 @@ def check(kind: type[Handler], events: Events, inside: dict[int, bool] | None = 
     return said
 
 
-@pytest.mark.parametrize("prefixes", [(b"a",), (b"12345678",), (*tuple(bytes([n]) * 60 for n in range(1, 60)), b"ab")])
+PREFIXES = [
+    (b"a",),
+    (b"12345678",),
+    (*(bytes([n]) * 60 for n in range(1, 60)), b"ab"),
+    (*(b"1234567890" * 4 + b"%d" % n for n in range(59)), b"ab"),
+]
+
+
+@pytest.mark.parametrize("prefixes", PREFIXES, ids=["short", "a word", "long", "alike"])
 def test_ignore_prefix(prefixes: tuple[bytes, ...]) -> None:
     assert check(IgnorePrefix, NAMES, prefixes=prefixes) == {0, 1}
 

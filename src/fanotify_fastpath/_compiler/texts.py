@@ -81,7 +81,9 @@ def _all(scope: Scope, fits: Callable[[], str], a: Text, b: Text, offset: str) -
     if is_quick and offset != a.offset:
         _differ_in_first(scope, a, b, offset, end)
     top = a.top + a.max_bytes
-    if b.constant is not None and len(b.constant) <= _MAX_IMMEDIATE:
+    if is_quick and b.max_bytes <= _MAX_IMMEDIATE:
+        _same_item(scope, offset, b, a, end)
+    elif b.constant is not None and len(b.constant) <= _MAX_IMMEDIATE:
         for n in range(0, len(b.constant), WORD_BYTES):
             _same_constant(scope, offset, b.constant[n : n + WORD_BYTES], n, a, top, end)
     else:
@@ -101,10 +103,31 @@ def _differ_in_first(scope: Scope, a: Text, b: Text, offset: str, end: str) -> N
     _unless(scope, code.op(f"icmp eq i64 {differing}, 0"), end)
 
 
+def _same_item(scope: Scope, offset: str, b: Text, a: Text, end: str) -> None:
+    """Compare the words of an item after the first, one by one."""
+    code, length, done = scope.code, b.length.ir, scope.code.name("same")
+    # of a word in which the item ends, the bytes that do not count are the high ones
+    unused = code.op(f"and i64 {code.op(f'mul i64 {length}, -{WORD_BYTES}')}, 63")
+    for n in range(WORD_BYTES, round_up(min(a.max_bytes, b.max_bytes)), WORD_BYTES):
+        more, differing, last, following = (code.name(stem) for stem in ("more", "differing", "last", "word"))
+        code.do(f"br i1 {code.op(f'icmp ugt i64 {length}, {n}')}, label %{more}, label %{done}")
+        code.label(more)
+        mine = _word(scope, a, _further(scope, offset, n), a.top + a.max_bytes)
+        changed = code.op(f"xor i64 {mine}, {load(scope, b.base, _further(scope, b.offset, n))}")
+        code.do(f"br i1 {code.op(f'icmp eq i64 {changed}, 0')}, label %{following}, label %{differing}")
+        code.label(differing)
+        code.do(f"br i1 {code.op(f'icmp ult i64 {length}, {n + WORD_BYTES}')}, label %{last}, label %{end}")
+        code.label(last)
+        rest = code.op(f"shl i64 {changed}, {unused}")
+        code.do(f"br i1 {code.op(f'icmp eq i64 {rest}, 0')}, label %{done}, label %{end}")
+        code.label(following)
+    code.do(f"br label %{done}")
+    code.label(done)
+
+
 def _same_constant(scope: Scope, offset: str, piece: bytes, n: int, a: Text, top: int, end: str) -> None:
     code = scope.code
-    at = offset if not n else code.op(f"add i64 {offset}, {n}")
-    word = _word(scope, a, at, top)
+    word = _word(scope, a, _further(scope, offset, n), top)
     if len(piece) < WORD_BYTES:
         word = code.op(f"and i64 {word}, {(1 << 8 * len(piece)) - 1}")
     _unless(scope, code.op(f"icmp eq i64 {word}, {int.from_bytes(piece, 'little', signed=len(piece) == 8)}"), end)
@@ -134,8 +157,14 @@ def _same_words(scope: Scope, offset: str, b: Text, a: Text, top: int, end: str)
     code.label(done)
 
 
-def _word(scope: Scope, text: Text, offset: str, top: int) -> str:
+def _further(scope: Scope, offset: str, n: int) -> str:
     if offset.isdigit():
+        return str(int(offset) + n)
+    return scope.code.op(f"add i64 {offset}, {n}") if n else offset
+
+
+def _word(scope: Scope, text: Text, offset: str, top: int) -> str:
+    if offset.isdigit() and int(offset) <= top:
         return load(scope, text.base, offset)
     return load_within(scope, text.base, offset, top)
 
