@@ -2,8 +2,7 @@
 
 import contextlib
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from typing import Any
 import pytest
 
 from engines import ENGINES
-from fanotify_fastpath import Group, Mask, Scope, modules, watch
-from fanotify_fastpath._modules.listing import Listing
+from fanotify_fastpath import Group, Mask, Scope, watch
 from fanotify_fastpath._uapi.mountinfo import read_mounts
 from fanotify_fastpath.group import EngineName
 from mounting import Filesystem, Mounter
-from sources import OTHERS, installed
 
 from .support import Ears, Other
 
@@ -136,29 +133,6 @@ class Stage:
         for path in made:
             path.mkdir(parents=True, exist_ok=True)
         return made
-
-
-@pytest.fixture(params=["built in", "package", "file", "list"])
-def named(
-    request: pytest.FixtureRequest, own_list: Listing, mounts: Mounter, tmp_path: Path
-) -> Iterator[Callable[[str], str]]:
-    """The name of a handler that does what a built-in one does, from each source; ``list``: the shared one."""
-    if request.param == "built in":
-        yield lambda name: name
-        return
-    if request.param == "list":
-        own_list.directory = os.fsencode(mounts.new_dir("list") / "fanotify_fastpath")  # where every user gets
-        own_list.load(os.fspath(shutil.copy(OTHERS, mounts.new_dir("handlers"))))
-        yield lambda name: f"others-{name}"
-        return
-    with contextlib.ExitStack() as exits:
-        source = str(OTHERS)
-        if request.param == "package":
-            source = "some-handlers"
-            exits.enter_context(installed(tmp_path, source, "some_handlers", "all = some_handlers.handlers"))
-        modules.load(source)
-        exits.callback(modules.unload, source, force=True)
-        yield lambda name: f"others-{name}"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from fanotify_fastpath import Event, Group, Guard, Mask, UnsupportedFilesystem
+from fanotify_fastpath import Event, Group, Guard, Handler, Mask, UnsupportedFilesystem
 from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
 from fanotify_fastpath._engines.fanotify.raw import decode
@@ -27,6 +27,8 @@ from . import actions
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: a handler: its name, or itself
+Given = str | type[Handler]
 
 TESTS = Path(__file__).parent.parent
 #: deadline of a guard for tests in which nobody is late
@@ -226,3 +228,11 @@ def execute(path: Path) -> str:
         return "ok" if subprocess.run([path], check=False).returncode == 0 else "failed"
     except OSError as exc:
         return errno.errorcode[exc.errno or 0]
+
+
+def make_reachable(path: Path) -> None:
+    """Let every user search the way to *path* and use it; the way is made of the test's own directories."""
+    path.chmod(0o777)
+    for parent in path.parents:
+        if parent.stat().st_uid == 0 and "pytest-of-" in str(parent):
+            parent.chmod(parent.stat().st_mode | 0o055)

@@ -12,8 +12,7 @@ from fanotify_fastpath.handlers_in_c import read_handler
 
 from . import actions
 from .conftest import Stage
-from .support import SHORT_S, paths, refusal
-from .test_attach import make_reachable
+from .support import SHORT_S, make_reachable, paths, refusal
 
 ONLY_INSIDE = """
 #include <handler.bpf.h>

@@ -21,8 +21,7 @@ from mounting import Mounter
 
 from . import actions
 from .conftest import Stage
-from .support import Other, paths, shell
-from .test_attach import make_reachable
+from .support import Other, make_reachable, paths, shell
 from .witness import Shown, witness
 
 TELLS_THREAD = """

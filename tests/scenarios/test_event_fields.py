@@ -24,8 +24,7 @@ from mounting import Mounter
 
 from . import actions
 from .conftest import Stage
-from .support import Other, paths, refusal
-from .test_attach import make_reachable
+from .support import Other, make_reachable, paths, refusal
 from .witness import Shown, ancestors_of, object_fields, picked, witness
 
 #: what races with the reading of events is tried as often

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +21,10 @@ from .support import SHORT_S, Other, execute, hear, program, refusal
 
 
 @everywhere
-def test_block_mode_denies_below_the_root_and_nothing_else(
-    top: Path, filesystem: Filesystem, other: Other, named: Callable[[str], str]
-) -> None:
+def test_block_mode_denies_below_the_root_and_nothing_else(top: Path, filesystem: Filesystem, other: Other) -> None:
     with Group(timeout_s=SHORT_S) as group:
         group.mark(filesystem.mountpoint, Mask.OPEN_PERM, scope=Scope.FILESYSTEM)
-        group.attach(named("monitor-subtree"), roots=[top / "in"], mode="block")
+        group.attach("monitor-subtree", roots=[top / "in"], mode="block")
         for _ in range(3):
             assert refusal(other, actions.write, top / "in/xx") == "EPERM"
             assert refusal(other, actions.write, top / "in/deep/er/f") == "EPERM"

@@ -1,6 +1,5 @@
 """S1, S4, S5, S15: what is inside a subtree is reported and nothing else."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from conftest import everywhere
@@ -9,10 +8,10 @@ from mounting import Mounter
 
 from . import actions
 from .conftest import Stage, both_ways
-from .support import Ears, paths, told
+from .support import Ears, Given, paths, told
 
 
-def monitor(stage: Stage, root: Path, events: Mask, handler: str = "monitor-subtree") -> Ears:
+def monitor(stage: Stage, root: Path, events: Mask, handler: Given = "monitor-subtree") -> Ears:
     """The RFC's sample: a filesystem mark, and the handler monitor-subtree with one root."""
     group = stage.group()
     group.mark(stage.filesystem.mountpoint, events | Mask.ONDIR, scope=Scope.FILESYSTEM)
@@ -20,16 +19,21 @@ def monitor(stage: Stage, root: Path, events: Mask, handler: str = "monitor-subt
     return stage.ears(group)
 
 
-@everywhere
-def test_s1_only_opens_below_the_root_are_reported(stage: Stage, named: Callable[[str], str]) -> None:
+def only_opens_below_the_root_are_heard(stage: Stage, handler: Given) -> None:
+    """S1."""
     _, a, b, c = stage.dirs("t", "t/a", "t/a/b", "t/a/b/c")
-    ears = monitor(stage, b, Mask.OPEN, named("monitor-subtree"))
+    ears = monitor(stage, b, Mask.OPEN, handler)
     for path in (a.parent / "xx", a / "xxa", b / "xxab", c / "xxabc"):
         stage.other(actions.touch, path)
     heard = ears.hear(b)
     assert paths(heard, Mask.OPEN, stage.top) == ["t/a/b/xxab", "t/a/b/c/xxabc"]
     assert {event.tgid for event in heard} == {stage.other.pid}
     assert not any(event.undecided or event.is_dir for event in heard)
+
+
+@everywhere
+def test_s1_only_opens_below_the_root_are_reported(stage: Stage) -> None:
+    only_opens_below_the_root_are_heard(stage, "monitor-subtree")
 
 
 @everywhere
@@ -44,10 +48,10 @@ def test_s1_second_events_in_the_same_directories_are_judged_alike(stage: Stage)
     assert paths(ears.hear(inside), Mask.OPEN, stage.top) == expected
 
 
-@everywhere
-def test_s4_creations_inside_are_seen_and_those_outside_are_not(stage: Stage) -> None:
+def creations_inside_are_heard_and_those_outside_are_not(stage: Stage, handler: Given) -> None:
+    """S4."""
     root, outside = stage.dirs("root", "outside")
-    ears = monitor(stage, root, Mask.CREATE | Mask.OPEN)
+    ears = monitor(stage, root, Mask.CREATE | Mask.OPEN, handler)
     for directory, name in ((root, "aa"), (root / "subdir", "bb"), (outside, "cc")):
         if not directory.exists():
             stage.other(directory.mkdir)
@@ -59,6 +63,11 @@ def test_s4_creations_inside_are_seen_and_those_outside_are_not(stage: Stage) ->
         "root/subdir": Mask.CREATE,
         "root/subdir/bb": Mask.CREATE | Mask.OPEN,
     }
+
+
+@everywhere
+def test_s4_creations_inside_are_seen_and_those_outside_are_not(stage: Stage) -> None:
+    creations_inside_are_heard_and_those_outside_are_not(stage, "monitor-subtree")
 
 
 @everywhere

@@ -3,6 +3,8 @@
 #include <handler.bpf.h>
 
 HANDLER("ignore-prefix-in-c", "skip events on names that begin with one of the prefixes");
+HANDLER_FLAGS("unprivileged");
+HANDLER_DEPENDS("name");
 HANDLER_NEEDS("name");
 HANDLER_TEXTS(prefixes, 60, 60, "prefixes of file names");
 
