@@ -124,7 +124,7 @@ def on_subscript(scope: Scope, node: ast.Subscript) -> Value:
 def byte_at(scope: Scope, text: Text, place: str) -> Int:
     """One byte, at a place that is within the bytes."""
     at = scope.code.opaque(scope.code.op(f"add i64 {text.offset}, {place}"))
-    scope.code.fail_if(scope.code.op(f"icmp ugt i64 {at}, {text.top + text.max_bytes}"))
+    scope.code.fail_if(scope.code.op(f"icmp ugt i64 {at}, {text.end}"))
     return Int(Range(0, 255), memory.load(scope, text.base, at, 1))
 
 
@@ -167,9 +167,7 @@ def _part(scope: Scope, part: ast.Slice, text: Text) -> Text:
         most = min(most, -bounds[0])
     length = Int(Range(0, most), scope.code.op(f"sub i64 {end.ir}, {begin.ir}"))
     offset = scope.code.op(f"add i64 {text.offset}, {begin.ir}")
-    # words are read from within what was bounded before
-    top = text.top + begin.range.hi
-    return replace(memory.without_item(text), offset=offset, top=top, length=length)
+    return replace(memory.without_item(text), offset=offset, length=length)
 
 
 def _bound(scope: Scope, node: ast.expr | None) -> int | None:

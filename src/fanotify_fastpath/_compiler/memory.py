@@ -90,7 +90,7 @@ def event_field(scope: Scope, name: str, field: EventField) -> Value:
             bits = (1 << max_bytes.bit_length()) - 1
             bounded = scope.code.op(f"and i64 {load(scope, Base.EVENT, length_offset, 4)}, {bits}")
             length = Int(Range(0, max_bytes), bounded)
-            value = Text(Base.EVENT, offset, length, length_home=length_offset, offset=str(offset))
+            value = Text(Base.EVENT, offset + max_bytes, length, length_home=length_offset, offset=str(offset))
     scope.needs |= bit
     return Maybe(value, is_unknown(scope, bit)) if bit else value
 
@@ -112,7 +112,7 @@ def attribute(scope: Scope, name: str, kind: AttributeKind) -> Value:
         case TextKind(max_bytes):
             length = Int(Range(0, max_bytes), load(scope, Base.ATTRIBUTES, offset))
             begin = offset + WORD_BYTES
-            return Text(Base.ATTRIBUTES, begin, length, offset=str(begin))
+            return Text(Base.ATTRIBUTES, begin + max_bytes, length, offset=str(begin))
         case TextsKind(max_items) | IntsKind(max_items):
             count = Int(Range(0, max_items), load(scope, Base.ATTRIBUTES, offset))
             step = stride(kind) if isinstance(kind, TextsKind) else WORD_BYTES
@@ -129,8 +129,8 @@ def item(scope: Scope, of: Sequence, index: str) -> Int | Text:
         return Int(of.kind.range, load(scope, of.base, begin, of.stride))
     length = Int(Range(0, of.kind.max_bytes), load(scope, of.base, begin))
     text = code.op(f"add i64 {begin}, {ITEM_HEAD}")
-    top = of.offset + of.stride * (of.kind.max_items - 1) + ITEM_HEAD
-    return Text(of.base, top, length, is_item=True, origin=of.name, index=index, offset=text)
+    end = of.offset + of.stride * (of.kind.max_items - 1) + ITEM_HEAD + of.kind.max_bytes
+    return Text(of.base, end, length, is_item=True, origin=of.name, index=index, offset=text)
 
 
 def without_item(text: Text) -> Text:

@@ -271,7 +271,7 @@ class Scope:
         if text.constant is None or text.offset:
             return text
         offset = self.constants.place_bytes(text.constant)
-        return replace(text, base=Base.ATTRIBUTES, top=offset, offset=str(offset))
+        return replace(text, base=Base.ATTRIBUTES, end=offset + len(text.constant), offset=str(offset))
 
     def _at_home(self, value: Value) -> Value:
         match value:

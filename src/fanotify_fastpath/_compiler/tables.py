@@ -162,6 +162,6 @@ def _text_words(scope: Scope, node: ast.expr, kind: TableKind, key: Value) -> It
         rest = at_most(scope, code.op(f"sub i64 {text.length.ir}, {n}"), WORD_BYTES)
         eights = code.op(f"shl i64 {rest}, 3")
         bits = code.op(f"and i64 {code.op(f'sub i64 64, {eights}')}, 63")
-        word = load_within(scope, text.base, code.op(f"add i64 {text.offset}, {n}"), text.top + text.max_bytes)
+        word = load_within(scope, text.base, code.op(f"add i64 {text.offset}, {n}"), text.end)
         masked = code.op(f"and i64 {word}, {code.op(f'lshr i64 -1, {bits}')}")
         yield code.op(f"select i1 {has_any}, i64 {masked}, i64 0")

@@ -80,14 +80,13 @@ def _all(scope: Scope, fits: Callable[[], str], a: Text, b: Text, offset: str) -
     _unless(scope, fits(), end)
     if is_quick and offset != a.offset:
         _differ_in_first(scope, a, b, offset, end)
-    top = a.top + a.max_bytes
     if is_quick and b.max_bytes <= _MAX_IMMEDIATE:
         _same_item(scope, offset, b, a, end)
     elif b.constant is not None and len(b.constant) <= _MAX_IMMEDIATE:
         for n in range(0, len(b.constant), WORD_BYTES):
-            _same_constant(scope, offset, b.constant[n : n + WORD_BYTES], n, a, top, end)
+            _same_constant(scope, offset, b.constant[n : n + WORD_BYTES], n, a, end)
     else:
-        _same_words(scope, offset, scope.placed(b), a, top, end)
+        _same_words(scope, offset, scope.placed(b), a, end)
     code.do(f"store i1 true, ptr {result}")
     code.do(f"br label %{end}")
     code.label(end)
@@ -97,7 +96,7 @@ def _all(scope: Scope, fits: Callable[[], str], a: Text, b: Text, offset: str) -
 def _differ_in_first(scope: Scope, a: Text, b: Text, offset: str, end: str) -> None:
     """Most items of a list differ in their first word already, for which there is a mask."""
     code = scope.code
-    mine = _word(scope, a, offset, a.top + a.max_bytes)
+    mine = _word(scope, a, offset)
     mask = load(scope, b.base, code.op(f"sub i64 {b.offset}, {WORD_BYTES}"))
     differing = code.op(f"and i64 {code.op(f'xor i64 {mine}, {load(scope, b.base, b.offset)}')}, {mask}")
     _unless(scope, code.op(f"icmp eq i64 {differing}, 0"), end)
@@ -112,7 +111,7 @@ def _same_item(scope: Scope, offset: str, b: Text, a: Text, end: str) -> None:
         more, differing, last, following = (code.name(stem) for stem in ("more", "differing", "last", "word"))
         code.do(f"br i1 {code.op(f'icmp ugt i64 {length}, {n}')}, label %{more}, label %{done}")
         code.label(more)
-        mine = _word(scope, a, _further(scope, offset, n), a.top + a.max_bytes)
+        mine = _word(scope, a, _further(scope, offset, n))
         changed = code.op(f"xor i64 {mine}, {load(scope, b.base, _further(scope, b.offset, n))}")
         code.do(f"br i1 {code.op(f'icmp eq i64 {changed}, 0')}, label %{following}, label %{differing}")
         code.label(differing)
@@ -125,15 +124,15 @@ def _same_item(scope: Scope, offset: str, b: Text, a: Text, end: str) -> None:
     code.label(done)
 
 
-def _same_constant(scope: Scope, offset: str, piece: bytes, n: int, a: Text, top: int, end: str) -> None:
+def _same_constant(scope: Scope, offset: str, piece: bytes, n: int, a: Text, end: str) -> None:
     code = scope.code
-    word = _word(scope, a, _further(scope, offset, n), top)
+    word = _word(scope, a, _further(scope, offset, n))
     if len(piece) < WORD_BYTES:
         word = code.op(f"and i64 {word}, {(1 << 8 * len(piece)) - 1}")
     _unless(scope, code.op(f"icmp eq i64 {word}, {int.from_bytes(piece, 'little', signed=len(piece) == 8)}"), end)
 
 
-def _same_words(scope: Scope, offset: str, b: Text, a: Text, top: int, end: str) -> None:
+def _same_words(scope: Scope, offset: str, b: Text, a: Text, end: str) -> None:
     """Compare words in a loop; of the last one only what belongs to *b*."""
     code = scope.code
     head, body, done = (code.name(stem) for stem in ("words", "word", "same"))
@@ -147,8 +146,8 @@ def _same_words(scope: Scope, offset: str, b: Text, a: Text, top: int, end: str)
     within = code.op(f"icmp ult i64 {n}, {round_up(b.max_bytes)}")
     code.do(f"br i1 {code.op(f'and i1 {more}, {within}')}, label %{body}, label %{done}")
     code.label(body)
-    mine = load_within(scope, a.base, code.op(f"add i64 {offset}, {n}"), top)
-    other = load_within(scope, b.base, code.op(f"add i64 {b.offset}, {n}"), b.top + b.max_bytes)
+    mine = load_within(scope, a.base, code.op(f"add i64 {offset}, {n}"), a.end)
+    other = load_within(scope, b.base, code.op(f"add i64 {b.offset}, {n}"), b.end)
     rest = at_most(scope, code.op(f"sub i64 {length}, {n}"), WORD_BYTES)
     bits = code.op(f"sub i64 64, {code.op(f'shl i64 {rest}, 3')}")
     differing = code.op(f"and i64 {code.op(f'xor i64 {mine}, {other}')}, {code.op(f'lshr i64 -1, {bits}')}")
@@ -163,10 +162,10 @@ def _further(scope: Scope, offset: str, n: int) -> str:
     return scope.code.op(f"add i64 {offset}, {n}") if n else offset
 
 
-def _word(scope: Scope, text: Text, offset: str, top: int) -> str:
-    if offset.isdigit() and int(offset) <= top:
+def _word(scope: Scope, text: Text, offset: str) -> str:
+    if offset.isdigit() and int(offset) <= text.end:
         return load(scope, text.base, offset)
-    return load_within(scope, text.base, offset, top)
+    return load_within(scope, text.base, offset, text.end)
 
 
 def _unless(scope: Scope, condition: str, end: str) -> None:

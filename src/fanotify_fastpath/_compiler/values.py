@@ -39,7 +39,7 @@ class Text:
     """
     Bytes in memory, or known ones that need none.
 
-    :ivar top: the greatest offset
+    :ivar end: an offset that none of them lies at or beyond
     :ivar length: how many
     :ivar constant: the bytes, if they are known
     :ivar is_item: a word with their number and one with the mask of their first word stand before them
@@ -49,7 +49,7 @@ class Text:
     """
 
     base: Base
-    top: int
+    end: int
     length: Int
     constant: bytes | None = None
     is_item: bool = False
@@ -233,7 +233,7 @@ def _join_plain(a: Value, b: Value) -> Value:
         if a.base is not b.base:
             return Unusable("is bytes of the event on one way and of the handler on the other: use two names")
         length = Int(a.length.range.join(b.length.range))
-        return Text(a.base, max(a.top, b.top), length)
+        return Text(a.base, max(a.end, b.end), length)
     kinds = " and ".join(describe(each) for each in (a, b))
     return Unusable(f"is {kinds}, on different ways: use two names")
 
