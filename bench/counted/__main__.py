@@ -11,6 +11,7 @@ from types import FrameType
 import fanotify_fastpath
 from bench.counted.conditions import NOBODY, PLAIN, SENTINEL
 from bench.counted.groups import group_conditions
+from bench.counted.handlers import handler_conditions, handlers_table
 from bench.counted.slices import ground, measure
 from bench.counted.table import counted_table
 from bench.place import Place
@@ -25,6 +26,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="slices of each condition (default 3)")
     parser.add_argument(
         "--engine", choices=("kernel", "fanotify"), default="kernel", help="whose rows these are (default kernel)"
+    )
+    parser.add_argument(
+        "--handlers", action="store_true", help="what handlers take of an event, by what they do, instead"
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless all targets hold")
@@ -54,14 +58,18 @@ def main() -> int:
         print("bench: needs root: it mounts a filesystem of its own and marks it", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, _end)
-    conditions = [NOBODY, SENTINEL, PLAIN, *group_conditions(options.engine)]
+    if options.handlers:
+        conditions, make_table = [NOBODY, *handler_conditions(options.engine)], handlers_table
+    else:
+        conditions, make_table = [NOBODY, SENTINEL, PLAIN, *group_conditions(options.engine)], counted_table
     with ground() as here:
         _print_head(here, options.rounds)
         found = measure(here, conditions, options.rounds)
-    table = counted_table(conditions, found)
+    table = make_table(conditions, found)
     print(f"\n{table}")
     n_held = sum(target.holds is True for target in table.targets)
-    print(f"{n_held} of {len(table.targets)} targets hold")
+    if table.targets:
+        print(f"{n_held} of {len(table.targets)} targets hold")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(table.as_json(), file, indent=1)

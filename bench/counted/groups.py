@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,12 +98,28 @@ class Holder:
 
 
 @contextlib.contextmanager
-def _held(engine: str, events: Mask, groups: list[list[str]]) -> Iterator[Holder]:
+def held(
+    engine: str, events: Mask, groups: list[list[str]], *, path: str | None = None, handlers: Sequence[str] = ()
+) -> Iterator[Holder]:
+    """
+    Have groups.
+
+    :param groups: for each its roots
+    :param path: file of handlers
+    :param handlers: names of those that each group is to ask
+    :raises Unavailable: they cannot be made
+    """
     command = [sys.executable, "-m", "bench.counted.holder"]
     pipe = subprocess.PIPE
     with ended(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=_REPOSITORY)) as process:
         holder = Holder(process)
-        request = {"engine": engine, "events": ",".join(mask_names(events)), "groups": groups}
+        request = {
+            "engine": engine,
+            "events": ",".join(mask_names(events)),
+            "groups": groups,
+            "path": path,
+            "handlers": handlers,
+        }
         answer = holder.ask(json.dumps(request))
         if "refused" in answer:
             raise Unavailable(str(answer["refused"]))
@@ -111,6 +127,15 @@ def _held(engine: str, events: Mask, groups: list[list[str]]) -> Iterator[Holder
         assert process.stdin is not None
         process.stdin.close()  # it undoes everything itself: the next condition begins when that is done
         process.wait()
+
+
+def nothing_came(holder: Holder) -> None:
+    """
+    Check that no group was told anything.
+
+    :raises Wrong: one was
+    """
+    holder.take().check(Counter())
 
 
 def _silent(engine: str, events: Mask, layout: Layout) -> Callable[[Place], contextlib.AbstractContextManager[Around]]:
@@ -122,9 +147,9 @@ def _silent(engine: str, events: Mask, layout: Layout) -> Callable[[Place], cont
 
     @contextlib.contextmanager
     def start(place: Place) -> Iterator[Around]:
-        with _held(engine, events, layout(place)) as holder:
+        with held(engine, events, layout(place)) as holder:
             yield plainly
-            holder.take().check(Counter())
+            nothing_came(holder)
 
     return start
 
@@ -134,7 +159,7 @@ def _delivered(engine: str) -> Callable[[Place], contextlib.AbstractContextManag
 
     @contextlib.contextmanager
     def start(place: Place) -> Iterator[Around]:
-        with _held(engine, EVENTS, [[place.outside]]) as holder:
+        with held(engine, EVENTS, [[place.outside]]) as holder:
 
             @contextlib.contextmanager
             def around(work: Work) -> Iterator[None]:

@@ -12,19 +12,23 @@ import sys
 from collections import Counter
 from typing import Any
 
-from fanotify_fastpath import Event, Group, Mask, NotPermitted, UnsupportedFeature, parse_mask
+from fanotify_fastpath import Event, Group, Mask, NotPermitted, UnsupportedFeature, modules, parse_mask
 
 #: nothing came for so long: there is nothing more. Of a machine whose clock counts instructions it costs no time
 _QUIET_S = 0.1
 
 
-def _make(engine: str, events: Mask, roots: list[str]) -> Group:
+def _make(engine: str, events: Mask, roots: list[str], handlers: list[str]) -> Group:
     # equal events are the workload: on the kernel engine each is told
     group = Group(engine=engine, merge=engine != "kernel")  # type: ignore[arg-type]
     first, *others = roots
     mark = group.mark(first, events | Mask.ONDIR)
     for root in others:
         group.add_root(root, mark)
+    for name in handlers:
+        attachment = group.attach(name, roots=[first])
+        if engine == "kernel" and attachment.obstacle is not None:
+            raise UnsupportedFeature(f"handler {name!r} is not asked in the kernel: {attachment.obstacle}")
     return group
 
 
@@ -56,8 +60,10 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     groups: list[Group] = []
     try:
+        if request["path"] is not None:
+            modules.load(request["path"])
         for roots in request["groups"]:
-            groups.append(_make(request["engine"], parse_mask(request["events"]), roots))
+            groups.append(_make(request["engine"], parse_mask(request["events"]), roots, request["handlers"]))
     except (UnsupportedFeature, NotPermitted) as error:
         _say({"refused": str(error)})
         return
