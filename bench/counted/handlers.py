@@ -1,4 +1,4 @@
-"""Conditions in which a handler is asked about every event of the workload, and skips it; the table of what they take."""
+"""Conditions in which a handler is asked about every event and skips it; the table of what they take."""
 
 import contextlib
 import tempfile
@@ -41,60 +41,65 @@ class Measured(fan.Handler):
 _HANDLER = """
 
 class Measured{number}(Measured):
-    name = "measured-{number}"
+    name = {name!r}
 
     def handle(self, event):
-        {statement}
-        return {asked}
+        {before}
+        return fan.SEND_TO_USERSPACE if {condition} else fan.SKIP_EVENT
 """
-_SKIP = "fan.SKIP_EVENT"
-_SEND_IF = "fan.SEND_TO_USERSPACE if {} else fan.SKIP_EVENT"
-
-#: what a handler does → a statement, and what it returns: of these, never to send
-_DOES = {
-    "nothing": ("pass", _SKIP),
-    "reads `inode`": ("pass", _SEND_IF.format("event.inode == 0")),
-    "reads `uid`": ("pass", _SEND_IF.format("event.uid == 1")),
-    "reads `name`": ("pass", _SEND_IF.format("event.name == b''")),
-    "reads `comm`": ("pass", _SEND_IF.format("event.comm == b''")),
-    "reads `size`": ("pass", _SEND_IF.format("event.size == 1 << 60")),
-    "reads `dir_inode`": ("pass", _SEND_IF.format("event.dir_inode == 0")),
-    "reads `cgroup_id`": ("pass", _SEND_IF.format("event.cgroup_id == 0")),
-    "reads `ancestors`": ("pass", _SEND_IF.format("len(event.ancestors) == 0")),
-    "reads `exe`": ("pass", _SEND_IF.format("event.exe == b''")),
-    "reads `depth`": ("pass", _SEND_IF.format("event.depth == 0")),
-    "`event.inside(roots)`": ("pass", _SEND_IF.format("not event.inside(self.roots)")),
-    "`name == b'…'`": ("pass", _SEND_IF.format("event.name == b'not-there'")),
+#: what a handler does → when it would send the event; never
+_SENDS_IF = {
+    "nothing": "False",
+    "reads `inode`": "event.inode == 0",
+    "reads `uid`": "event.uid == 1",
+    "reads `name`": "event.name == b''",
+    "reads `comm`": "event.comm == b''",
+    "reads `size`": "event.size == 1 << 60",
+    "reads `dir_inode`": "event.dir_inode == 0",
+    "reads `cgroup_id`": "event.cgroup_id == 0",
+    "reads `ancestors`": "len(event.ancestors) == 0",
+    "reads `exe`": "event.exe == b''",
+    "reads `depth`": "event.depth == 0",
+    "`event.inside(roots)`": "not event.inside(self.roots)",
+    "`name == b'…'`": "event.name == b'not-there'",
     "`name.startswith(…)`, 16 texts": (
-        "pass",
-        _SEND_IF.format("event.name is not None and any(event.name.startswith(each) for each in self.prefixes)"),
+        "event.name is not None and any(event.name.startswith(each) for each in self.prefixes)"
     ),
-    "a glob, of `name`": ("pass", _SEND_IF.format("event.name is not None and fnmatchcase(event.name, b'*.[ch]')")),
-    "`inode in …`, 200 integers": ("pass", _SEND_IF.format("event.inode in self.numbers")),
-    "`Counter.add`": ("self.n_seen.add(1)", _SKIP),
-    "`StateMap.get`": ("pass", _SEND_IF.format("self.by_process.get(event.tgid) == 7")),
-    "`StateMap.add`": ("self.by_process.add(event.tgid, 1)", _SKIP),
+    "a glob, of `name`": "event.name is not None and fnmatchcase(event.name, b'*.[ch]')",
+    "`inode in …`, 200 integers": "event.inode in self.numbers",
+    "`Counter.add`": "False",
+    "`StateMap.get`": "self.by_process.get(event.tgid) == 7",
+    "`StateMap.add`": "self.by_process.add(event.tgid, 1) == 0",
 }
-_PASSES = ("pass", "fan.SEND_TO_USERSPACE")
+#: what it does besides
+_BEFORE = {"`Counter.add`": "self.n_seen.add(1)"}
 NOTHING = "nothing"
 #: one that sends, and after it one that skips
 TWO = "nothing, after another handler"
 
 
-def _module() -> str:
-    handlers = (
-        _HANDLER.format(number=number, statement=statement, asked=asked)
-        for number, (statement, asked) in enumerate((*_DOES.values(), _PASSES))
-    )
-    return _MODULE + "".join(handlers)
-
-
 def handler_conditions(engine: str) -> list[Condition]:
     """One for each thing that a handler does."""
-    names = [f"measured-{number}" for number in range(len(_DOES) + 1)]
-    asked = {what: names[number : number + 1] for number, what in enumerate(_DOES)}
-    asked[TWO] = [names[-1], names[0]]
+    asked = {what: [_name(number)] for number, what in enumerate(_SENDS_IF)}
+    asked[TWO] = [_PASSING, _name(0)]
     return [Condition(what, _asking(engine, handlers), ", ".join(handlers)) for what, handlers in asked.items()]
+
+
+def _name(number: int) -> str:
+    return f"measured-{number}"
+
+
+_PASSING = _name(len(_SENDS_IF))
+
+
+def module_text() -> str:
+    """The source of the handlers."""
+    asked = [(_BEFORE.get(what, "pass"), condition) for what, condition in _SENDS_IF.items()] + [("pass", "True")]
+    handlers = (
+        _HANDLER.format(number=number, name=_name(number), before=before, condition=condition)
+        for number, (before, condition) in enumerate(asked)
+    )
+    return _MODULE + "".join(handlers)
 
 
 def _asking(engine: str, handlers: Sequence[str]) -> Callable[[Place], AbstractContextManager[Around]]:
@@ -102,7 +107,7 @@ def _asking(engine: str, handlers: Sequence[str]) -> Callable[[Place], AbstractC
     def start(place: Place) -> Iterator[Around]:
         with tempfile.TemporaryDirectory(prefix="fanfp-") as directory:
             path = Path(directory) / "measured.py"
-            path.write_text(_module(), encoding="utf-8")
+            path.write_text(module_text(), encoding="utf-8")
             with held(engine, EVENTS, [[place.outside]], path=str(path), handlers=handlers) as holder:
                 yield plainly
                 nothing_came(holder)

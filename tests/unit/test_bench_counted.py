@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +19,15 @@ from bench.counted.groups import (
     expected_events,
     group_conditions,
 )
+from bench.counted.handlers import NOTHING, handler_conditions, handlers_table, module_text
 from bench.counted.slices import DEPTHS, Found, is_steady, middle
 from bench.counted.table import LIMITS, Limit, counted_table, relative, target
 from bench.place import Took
 from bench.stats import Spread
+
+from fanotify_fastpath import modules
+from fanotify_fastpath.compiling import code_of
+from fanotify_fastpath.registry import Registry
 
 CONDITIONS = [NOBODY, SENTINEL, *group_conditions("kernel")]
 
@@ -134,3 +140,27 @@ def test_events_that_are_not_those_that_were_made_are_told(seen: Seen, message: 
 def test_an_event_where_none_may_come_is_told() -> None:
     with pytest.raises(Wrong, match="1 x open /d came unasked"):
         Seen(Counter({"open /d": 1}), 0).check(Counter())
+
+
+def test_handlers_that_are_measured_can_be_compiled(tmp_path: Path) -> None:
+    path = tmp_path / "measured.py"
+    path.write_text(module_text())
+    handlers = modules.load(str(path), Registry())
+    assert len(handlers) == len(handler_conditions("kernel"))
+    needs = {code_of(handler).needs for handler in handlers}
+    assert len(needs) > 8  # they read different things
+
+
+def test_what_a_handler_takes_is_told_for_an_event_beyond_one_that_does_nothing() -> None:
+    conditions = [NOBODY, *handler_conditions("kernel")]
+    rounds = [
+        {each.name: Took(1300 * n, 0) for each in conditions} | {NOBODY.name: Took(1000, 0), NOTHING: Took(1000 * n, 0)}
+        for n in (1, 2, 3)
+    ]
+    table = handlers_table(conditions, Found(dict.fromkeys(DEPTHS, rounds), wrong={"`Counter.add`": "it was told"}))
+    rows = {line[0]: line[1:] for line in table.lines}
+    assert rows["reads `exe`"] == ["200 (100-300)"] * 2
+    assert rows["`Counter.add`"] == ["none"] * 2
+    assert len(rows) == len(conditions) - 2
+    assert "`Counter.add`: it was told" in table.notes
+    assert table.notes[0].startswith("one that does nothing: 333 (0-667) at depth 3")
