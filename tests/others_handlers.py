@@ -16,6 +16,7 @@ class OthersMonitorSubtree(fan.Handler):
         Argument("mode", Choice(("filter", "block")), "what to do", "filter"),
     )
     depends = fan.Depends.DIRECTORY
+    block: bool
 
     def init(self, *, roots: fan.RootSet, mode: str, **_: Any) -> None:
         self.roots = roots

@@ -1,8 +1,8 @@
 """
 Modules: handlers from installed packages and from files, for this process or for all.
 
-A package offers handlers by entry points of the group ``fanotify_fastpath.handlers``. A file is Python; what is loaded
-are the handlers with a name that it defines.
+A package offers handlers by entry points of the group ``fanotify_fastpath.handlers``. A file is Python, of which the
+handlers with a name that it defines are loaded, or a program for the kernel: C, an object file, or bitcode.
 """
 
 import contextlib

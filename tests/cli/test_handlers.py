@@ -26,7 +26,8 @@ def test_show_gives_the_registrys_own_words(handler: type, capsys: Capture) -> N
     out = capsys.readouterr().out
     for key, text in describe(kind).items():
         assert f"{key}: {text}" in out
-    assert out.splitlines()[-1].startswith("depends: ")
+    assert out.splitlines()[-2].startswith("depends: ")
+    assert out.splitlines()[-1] == "in_kernel: yes"
 
 
 def test_json(capsys: Capture) -> None:
@@ -35,5 +36,6 @@ def test_json(capsys: Capture) -> None:
     assert (shown["name"], shown["flags"], shown["depends"]) == ("ignore-prefix", ["UNPRIVILEGED"], ["NAME"])
     assert shown["arguments"][0]["name"] == "prefixes"
     assert shown["arguments"][0]["required"]
+    assert (shown.pop("in_kernel"), shown.pop("obstacle")) == (True, None)
     assert main(["handlers", "--json"]) == 0
     assert shown in json.loads(capsys.readouterr().out)

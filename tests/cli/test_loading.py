@@ -34,7 +34,10 @@ def test_what_was_loaded_is_listed_shown_and_unloaded(others: str, capsys: Captu
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(NAMES[1])]
     assert line.split()[1:4] == [others, "UNPRIVILEGED", "0"]
     assert main(["handlers", "show", NAMES[1]]) == 0
-    assert f"\nsource: {others}\nattachments: 0\nattachments_since_load: 0\ndepends: NAME\n" in capsys.readouterr().out
+    assert (
+        f"\nsource: {others}\nattachments: 0\nattachments_since_load: 0\ndepends: NAME\nin_kernel: yes\n"
+        in capsys.readouterr().out
+    )
     assert main(["handlers", "unload", others]) == 0
     assert capsys.readouterr().out.splitlines() == [f"unloaded {name}" for name in sorted(NAMES)]
     assert main(["handlers", "show", NAMES[1]]) == 1
@@ -50,8 +53,24 @@ def test_json_has_everything(others: str, capsys: Capture) -> None:
     assert shown["arguments"][0]["name"] == "prefixes"
     assert main(["handlers", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
+    assert (shown.pop("in_kernel"), shown.pop("obstacle")) == (True, None)
     assert shown in listed
     assert {each["source"] for each in listed} == {"built in", others}
+
+
+def test_show_tells_why_a_handler_cannot_be_compiled(own_list: Listing, tmp_path: Path, capsys: Capture) -> None:
+    path = write_handler(tmp_path / "asking.py")
+    path.write_text(path.read_text().replace("return fan.SKIP_EVENT", "return input()"))
+    main(["handlers", "load", str(path)])
+    capsys.readouterr()
+    assert main(["handlers", "show", "mine"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    number = next(number for number, line in enumerate(shown) if line.startswith(f"in_kernel: no: {path}:"))
+    assert shown[number + 1 :] == ["  return input()", "         ^^^^^^^"]
+    assert main(["handlers", "show", "mine", "--json"]) == 0
+    asked = json.loads(capsys.readouterr().out)
+    assert asked["in_kernel"] is False
+    assert asked["obstacle"].splitlines() == [shown[number].removeprefix("in_kernel: no: "), *shown[number + 1 :]]
 
 
 def test_in_use_is_1_unless_by_force(others: str, own_list: Listing, capsys: Capture) -> None:

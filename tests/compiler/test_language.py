@@ -202,3 +202,20 @@ def test_an_item_and_the_name_differ_in_any_byte(truth: str) -> None:
         names = [text, text[1:], text[:-1], *changed, *(each + b"!" for each in changed), b"!" + text, text + b"!"]
         said |= set(check(handler, *({"name": name} for name in names), texts=(text,)))
     assert said == {0, 1}
+
+
+def test_beginnings_and_ends_of_a_list() -> None:
+    handler = make(
+        """
+        if event.name is None:
+            return deny()
+        if event.name.startswith(self.texts) and not event.name[1:].endswith(self.texts):
+            return SKIP_EVENT
+        return SEND_TO_USERSPACE if b"abc".startswith(self.texts) else deny(errno.EIO)
+        """,
+        members="texts: Annotated[tuple[bytes, ...], Items(3), Bytes(20)]",
+    )
+    events = [{"name": name} for name in TEXTS]
+    said = [check(handler, *events, {}, texts=texts) for texts in ((), (b"",), (b"a", b"9", b"tmp"), (b"12345678",))]
+    assert set(said[0]) == {-1, -5}
+    assert set(said[2]) == {-1, 0, 1}

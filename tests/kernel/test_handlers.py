@@ -110,6 +110,19 @@ SEARCHES = {
             return SKIP_EVENT
         return SEND_TO_USERSPACE
     """,
+    "beginnings and ends": """
+        if event.name is None or event.exe is None:
+            return deny()
+        if event.name.startswith(self.texts) or event.exe[2:].endswith(self.texts):
+            return SKIP_EVENT
+        return SEND_TO_USERSPACE
+    """,
+    "a part of an item that may be short": """
+        for each in self.texts:
+            if event.name is not None and each[30:].startswith(event.name):
+                return SKIP_EVENT
+        return SEND_TO_USERSPACE
+    """,
     "constants in bytes": """
         if event.name is None or event.exe is None:
             return deny()

@@ -15,7 +15,8 @@ def monitor(stage: Stage, root: Path, events: Mask, handler: Given = "monitor-su
     """The RFC's sample: a filesystem mark, and the handler monitor-subtree with one root."""
     group = stage.group()
     group.mark(stage.filesystem.mountpoint, events | Mask.ONDIR, scope=Scope.FILESYSTEM)
-    group.attach(handler, roots=[root])
+    attachment = group.attach(handler, roots=[root])
+    assert attachment.obstacle is None
     return stage.ears(group)
 
 

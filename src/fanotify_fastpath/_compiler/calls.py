@@ -13,6 +13,7 @@ from fanotify_fastpath._compiler.diagnostics import Refusal
 from fanotify_fastpath._compiler.equality import required
 from fanotify_fastpath._compiler.expressions import integer
 from fanotify_fastpath._compiler.inlining import inline
+from fanotify_fastpath._compiler.membership import any_item
 from fanotify_fastpath._compiler.model import CounterKind, RootsKind
 from fanotify_fastpath._compiler.names import plain
 from fanotify_fastpath._compiler.quantifiers import quantified
@@ -149,14 +150,17 @@ def _of_text(scope: Scope, node: ast.Call, owner: Value, method: str) -> Value:
     (argument,) = _arguments(node, 1)
     value = scope.value(argument)
     required(argument, value)
-    if isinstance(value, Sequence):
-        raise Refusal(argument, f"{method}() of a list: write a loop over {ast.unparse(argument)}")
-    found = texts.known(False)
-    for each in value.values if isinstance(value, Items) else (value,):
+
+    def test(each: Value) -> Bool:
         if not isinstance(each, Text):
             raise Refusal(argument, f"{method}() takes bytes, not {describe(each)}")
-        one = compare(scope, owner, each)
-        found = Bool(None, scope.code.op(f"or i1 {found.ir}, {one.ir}"))
+        return compare(scope, owner, each)
+
+    if isinstance(value, Sequence):
+        return any_item(scope, value, test)
+    found = texts.known(False)
+    for each in value.values if isinstance(value, Items) else (value,):
+        found = Bool(None, scope.code.op(f"or i1 {found.ir}, {test(each).ir}"))
     return found
 
 

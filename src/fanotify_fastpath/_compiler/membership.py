@@ -1,6 +1,7 @@
 """``in``: bytes in bytes, values in tuples, lists and sets."""
 
 import ast
+from collections.abc import Callable
 
 from fanotify_fastpath._compiler import equality, integers, memory, tables, texts
 from fanotify_fastpath._compiler.diagnostics import Refusal
@@ -50,10 +51,33 @@ def is_member(scope: Scope, node: ast.Compare, a: Value, b: Value) -> Bool:
         case (Int(), Lookup(SetKind())):
             return _in_set(scope, a, b)
         case (_, Sequence()) if isinstance(a, Int if isinstance(b.kind, IntsKind) else Text):
-            return _in_sequence(scope, node, a, b)
+            return any_item(scope, b, lambda each: equality.equal(scope, node, a, each))
         case (_, State(name)):
             return tables.has(scope, node, name, a)
     raise Refusal(node, f"{describe(a)} in {describe(b)} cannot be compiled")
+
+
+def any_item(scope: Scope, items: Sequence, test: Callable[[Int | Text], Bool]) -> Bool:
+    """Whether something holds for an item of a list: a loop that ends with the first."""
+    code = scope.code
+    result, index = code.slot(code.name("found"), "i1"), code.slot(code.name("n"), "i64")
+    head, body, end = (code.name(stem) for stem in ("head", "item", "end"))
+    code.do(f"store i1 false, ptr {result}")
+    code.do(f"store i64 0, ptr {index}")
+    code.do(f"br label %{head}")
+    code.label(head)
+    n = code.opaque(code.op(f"load i64, ptr {index}"))
+    count = memory.unknown(scope, items.count.ir) if items.base is Base.EVENT else items.count.ir
+    more = code.op(f"icmp ult i64 {n}, {count}")
+    within = code.op(f"icmp ult i64 {n}, {items.count.range.hi}")
+    code.do(f"br i1 {code.op(f'and i1 {more}, {within}')}, label %{body}, label %{end}")
+    code.label(body)
+    holds = test(memory.item(scope, items, n)).ir
+    code.do(f"store i1 {holds}, ptr {result}")
+    code.do(f"store i64 {code.op(f'add i64 {n}, 1')}, ptr {index}")
+    code.do(f"br i1 {holds}, label %{end}, label %{head}")
+    code.label(end)
+    return Bool(None, code.op(f"load i1, ptr {result}"))
 
 
 def _in_set(scope: Scope, a: Int, b: Lookup) -> Bool:
@@ -77,25 +101,3 @@ def _in_set(scope: Scope, a: Int, b: Lookup) -> Bool:
         within = integers.compare(scope, operator, a, integers.constant(bound))
         is_full = code.op(f"and i1 {is_full}, {within.ir}")
     return Bool(None, code.op(f"and i1 {found}, {is_full}"))
-
-
-def _in_sequence(scope: Scope, node: ast.expr, a: Int | Text, b: Sequence) -> Bool:
-    code = scope.code
-    result, index = code.slot(code.name("found"), "i1"), code.slot(code.name("n"), "i64")
-    head, body, end = (code.name(stem) for stem in ("head", "item", "end"))
-    code.do(f"store i1 false, ptr {result}")
-    code.do(f"store i64 0, ptr {index}")
-    code.do(f"br label %{head}")
-    code.label(head)
-    n = code.opaque(code.op(f"load i64, ptr {index}"))
-    count = memory.unknown(scope, b.count.ir) if b.base is Base.EVENT else b.count.ir
-    more = code.op(f"icmp ult i64 {n}, {count}")
-    within = code.op(f"icmp ult i64 {n}, {b.count.range.hi}")
-    code.do(f"br i1 {code.op(f'and i1 {more}, {within}')}, label %{body}, label %{end}")
-    code.label(body)
-    same = equality.equal(scope, node, a, memory.item(scope, b, n))
-    code.do(f"store i1 {same.ir}, ptr {result}")
-    code.do(f"store i64 {code.op(f'add i64 {n}, 1')}, ptr {index}")
-    code.do(f"br i1 {same.ir}, label %{end}, label %{head}")
-    code.label(end)
-    return Bool(None, code.op(f"load i1, ptr {result}"))

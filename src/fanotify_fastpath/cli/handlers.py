@@ -10,7 +10,9 @@ from fanotify_fastpath._modules.entries import Entry
 from fanotify_fastpath._modules.listing import shared_list
 from fanotify_fastpath.cli.exits import Exit, UsageError, say
 from fanotify_fastpath.cli.text import escape, printable
+from fanotify_fastpath.compiling import code_of
 from fanotify_fastpath.declaration import declared, describe
+from fanotify_fastpath.errors import FastpathError
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.modules import load_for_all, unload_for_all
 from fanotify_fastpath.registry import registry
@@ -50,8 +52,11 @@ def run(options: argparse.Namespace) -> int:
             print(f"unloaded {escape(name)}")
         return Exit.DONE
     if options.action == "show":
-        shown = _find(options.name)
-        print(json.dumps(as_dict(shown), indent=2) + "\n" if options.json else as_text(shown), end="")
+        shown, obstacle = _find(options.name), _obstacle(options.name)
+        if options.json:
+            print(json.dumps({**as_dict(shown), "in_kernel": obstacle is None, "obstacle": obstacle}, indent=2))
+        else:
+            print(as_text(shown) + _in_kernel(obstacle), end="")
     elif options.json:
         print(json.dumps([as_dict(shown) for shown in _all()], indent=2))
     else:
@@ -115,6 +120,20 @@ def _find(name: str) -> Shown:
     if name not in registry and name in shared_list:
         return _shared(shared_list.entry(name))
     return _own(registry.get(name))
+
+
+def _obstacle(name: str) -> str | None:
+    """Why a handler cannot be compiled for the kernel."""
+    try:
+        code_of(registry.get(name))
+    except FastpathError as exc:
+        return str(exc)
+    return None
+
+
+def _in_kernel(obstacle: str | None) -> str:
+    text = "yes" if obstacle is None else f"no: {obstacle}"
+    return "".join(f"{escape(line)}\n" for line in f"in_kernel: {text}".splitlines())
 
 
 def _own(handler: type[Handler]) -> Shown:
