@@ -10,7 +10,7 @@ from fanotify_fastpath._engines.kernel.programs import Loaded
 from fanotify_fastpath._programs.code import Code
 from fanotify_fastpath.builtin.monitor_subtree import MonitorSubtree
 from fanotify_fastpath.chain import Attachment, Tally
-from fanotify_fastpath.errors import FastpathError
+from fanotify_fastpath.errors import FastpathError, VerifierError
 from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.roots import RootSet
 from fanotify_fastpath.state import take_over
@@ -45,6 +45,8 @@ class Links:
         self._code_of = code_of
         self._links: dict[Attachment, int] = {}
         self._loaded: dict[Attachment, Loaded] = {}
+        # what the verifier does not accept, it is not shown again
+        self._refused: dict[Attachment, Handler] = {}
         self._counted = self._needs = 0
         self.applied = Applied()
 
@@ -65,6 +67,7 @@ class Links:
         :param counted: one bit for each slot from whose roots depth is counted
         """
         links = {}
+        self._refused = {each: handler for each, handler in self._refused.items() if each in attachments}
         for attachment in attachments[: FpLimit.N_LINKS]:
             link = self._link(attachment, slots)
             if link is None:
@@ -81,10 +84,14 @@ class Links:
         if type(handler) is MonitorSubtree and not handler.block:
             return slots[handler.roots.set_id]
         loaded = self._loaded.get(attachment)
+        if self._refused.get(attachment) is handler:
+            return None
         if loaded is None or loaded.handler is not handler:
             try:
                 self._loaded[attachment] = loaded = self._load(attachment, loaded, slots)
             except FastpathError as exc:
+                if isinstance(exc, VerifierError):
+                    self._refused[attachment] = handler
                 attachment.obstacle = exc
                 return None
         attachment.obstacle = None
