@@ -12,7 +12,7 @@ _NAMES = [
 ]  # fmt: skip
 _OURS = ("fanfp", "fanfp-async", "fanfp --json")
 _N_WARM_UP = 20
-_N_SAMPLES = 200
+_N_SAMPLES = 500
 _INTERVAL_US = 2000
 _LIMIT = 1.10
 
