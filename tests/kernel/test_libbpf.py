@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fanotify_fastpath._bpf._cdefs import library
 from fanotify_fastpath._bpf.libbpf import Map, MapType, Object, Program, enable_stats
 from fanotify_fastpath._bpf.maps import EXIST, NOEXIST
 from fanotify_fastpath.errors import Closed, InvalidArgument, KernelRefused, VerifierError
@@ -101,6 +102,12 @@ def test_a_refused_program_is_named_with_the_telling_end_of_the_log(compiled: Co
     assert "invalid mem access" in last
     assert "processed " in error.log
     assert "processed " not in str(error)
+
+
+def test_the_log_comes_though_somebody_else_has_the_library_print_to_him(compiled: Compile) -> None:
+    library().c.libbpf_set_print(library().ffi.NULL)
+    with Object.open_file(compiled("multiply", REFUSED="1")) as program_file, pytest.raises(VerifierError):
+        program_file.load()
 
 
 def test_a_program_that_is_not_wanted_is_not_loaded(compiled: Compile) -> None:

@@ -15,7 +15,6 @@ import pytest
 from children import as_nobody
 from fanotify_fastpath import Group, HandlerBusy, InvalidArgument, Mask, NotPermitted, Scope, modules
 from fanotify_fastpath._modules.listing import Listing
-from fanotify_fastpath.handlers_in_c import read_handler
 from mounting import Mounter
 from others_handlers import OthersIgnorePrefix, OthersMonitorSubtree
 from sources import OTHERS, installed
@@ -47,7 +46,7 @@ class Source:
     is_program: bool = False
 
 
-@pytest.fixture(params=["built in", "package", "file", "file in C", "listed for all", "private", "private in C"])
+@pytest.fixture(params=["built in", "package", "file", "file in C", "listed for all", "private"])
 def source(request: pytest.FixtureRequest, tmp_path: Path, own_list: Listing, mounts: Mounter) -> Iterator[Source]:
     with contextlib.ExitStack() as exits:
         match request.param:
@@ -71,8 +70,6 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, own_list: Listing, mo
             case "private":
                 kinds = {"monitor-subtree": OthersMonitorSubtree, "ignore-prefix": OthersIgnorePrefix}
                 yield Source(lambda name: kinds[name])
-            case "private in C":
-                yield Source(lambda name: read_handler(_in_c(name)), blocks={}, is_program=True)
 
 
 @contextlib.contextmanager

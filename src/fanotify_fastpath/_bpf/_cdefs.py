@@ -152,6 +152,7 @@ _listening = _Listening()
 @contextmanager
 def listening() -> Iterator[Said]:
     """Collect what libbpf prints in this thread; nobody sees what it prints otherwise."""
+    library().print_here()
     said, before = Said(), _listening.to
     _listening.to = said
     try:
@@ -181,6 +182,10 @@ class Library:
         self._libc: Any = self.ffi.dlopen(None)
         # kept here, because the library keeps only its address
         self._printer = self.ffi.callback("int(int, const char *, void *)", self._on_print)
+        self.print_here()
+
+    def print_here(self) -> None:
+        """Have the library print to us, also when somebody else in this process has had it print to him since."""
         self.c.libbpf_set_print(self._printer)
 
     def _on_print(self, level: int, template: Any, arguments: Any) -> int:
