@@ -108,6 +108,22 @@ def place(
         shutil.rmtree(work, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def in_memory(here: Place) -> Iterator[Place]:
+    """Make another filesystem, without files on a device behind it, beside the one that there is."""
+    mount = f"{here.work}/memory"
+    os.mkdir(mount)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,nodev", "fanfp-bench", mount], check=True)
+    try:
+        found = Place(mount, here.work)
+        os.mkdir(found.inside)
+        os.mkdir(found.outside)
+        yield found
+    finally:
+        _unmount(mount)
+        os.rmdir(mount)
+
+
 def _roomy(image_bytes: int) -> str | None:
     with contextlib.suppress(OSError):
         status = os.statvfs(_SHM)

@@ -18,6 +18,7 @@ from bench.outputs import (
 )
 from bench.place import Took, parse_workload
 from bench.report import Table, Target
+from bench.row_latency import latency_table
 from bench.row_setup import parse_slab
 from bench.stats import Spread, format_bytes, format_ns, format_ratio, percentile, ratios, rotate
 
@@ -148,3 +149,20 @@ def test_table_aligns_and_says_what_holds() -> None:
     assert lines[6].endswith("at most 1: 2: does not hold")
     assert lines[7].endswith("at most 3: 2: holds")
     assert table.as_json()["targets"][1]["holds"] is True
+
+
+def test_latency_is_compared_within_each_round_to_the_peer_for_which_it_is_worst() -> None:
+    times = [1, 2, 5, 1, 1]  # the machine is slower at times
+    slices = {
+        "fanfp": [[100 * slow] * 10 for slow in times],
+        "plain fanotify": [[80 * slow] * 10 for slow in times],
+        "watchdog": [[300 * slow] * 9 + [90 * slow] for slow in times],
+        "watchfiles": [[] for _ in times],
+    }
+    median, last = latency_table(list(slices), slices).targets
+    assert (str(median), str(last)) == (
+        "target: fanfp, median: at most 1.1 times the best (plain fanotify), median of the rounds' ratios: "
+        "1.25 (1.25-1.25): does not hold",
+        "target: fanfp, 99th percentile: at most 1.1 times the best (plain fanotify), median of the rounds' ratios: "
+        "1.25 (1.25-1.25): does not hold",
+    )
