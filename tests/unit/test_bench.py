@@ -153,7 +153,7 @@ def test_table_aligns_and_says_what_holds() -> None:
 
 def test_latency_is_compared_within_each_round_to_the_peer_for_which_it_is_worst() -> None:
     times = [1, 2, 5, 1, 1]  # the machine is slower at times
-    slices = {
+    slices: dict[str, list[list[int]]] = {
         "fanfp": [[100 * slow] * 10 for slow in times],
         "plain fanotify": [[80 * slow] * 10 for slow in times],
         "watchdog": [[300 * slow] * 9 + [90 * slow] for slow in times],
