@@ -20,10 +20,10 @@ class Entry:
     inode: int | None
 
 
-def look(path: bytes) -> Entry | None:
+def look(path: bytes, parent: int | None = None) -> Entry | None:
     """What is there now; None for nothing, and for a whiteout, of which the kernel tells nothing."""
     try:
-        status = os.lstat(path)
+        status = os.stat(path, dir_fd=parent, follow_symlinks=False)
     except OSError:
         return None
     if _is_whiteout(status):
@@ -46,21 +46,32 @@ def is_whiteout(path: bytes) -> bool:
 def scan(top: bytes) -> dict[bytes, Entry]:
     """Everything below *top*, which is not in it."""
     found: dict[bytes, Entry] = {}
-    pending = [top]
-    while pending:
-        directory = pending.pop()
-        try:
-            names = os.listdir(directory)
-        except OSError:
-            continue
-        for name in names:
-            path = directory + b"/" + name
-            entry = look(path)
-            if entry is not None:
-                found[path] = entry
-                if entry.is_dir:
-                    pending.append(path)
+    _scan(top, None, top, found)
     return found
+
+
+def _scan(name: bytes, parent: int | None, path: bytes, found: dict[bytes, Entry]) -> int | None:
+    """
+    Add what is in a directory, and return its inode; None if there is none.
+
+    It is opened once: others may put another one in its place meanwhile.
+    """
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return None
+    try:
+        for each in os.listdir(fd):
+            below = os.fsencode(each)
+            entry = look(below, fd)
+            if entry is not None and entry.is_dir:
+                inode = _scan(below, fd, path + b"/" + below, found)
+                entry = None if inode is None else Entry(is_dir=True, inode=inode)
+            if entry is not None:
+                found[path + b"/" + below] = entry
+        return os.fstat(fd).st_ino
+    finally:
+        os.close(fd)
 
 
 class Picture:
@@ -148,15 +159,21 @@ class Picture:
     def _read(self, path: bytes) -> None:
         self.n_looks += 1
         if path == self.top:
-            self.entries = {}
+            self.entries = scan(path)
             self._unread.clear()
-        else:
-            self._take(path)
-            entry = look(path)
-            if entry is None or not self._is_inside(path):
+            return
+        self._take(path)
+        entry = look(path)
+        if entry is None or not self._is_inside(path):
+            return
+        if entry.is_dir:
+            found: dict[bytes, Entry] = {}
+            inode = _scan(path, None, path, found)
+            if inode is None:
                 return
-            self.entries[path] = entry
-        self.entries |= scan(path)
+            entry = Entry(is_dir=True, inode=inode)
+            self.entries |= found
+        self.entries[path] = entry
 
     def _is_inside(self, path: bytes) -> bool:
         return path.startswith(self.top + b"/")
