@@ -17,9 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.outputs import made_at
-from bench.peers import PEERS
-
-Path = str | bytes | None
+from bench.peers import PEERS, Told
 
 
 class Sink:
@@ -33,17 +31,19 @@ class Sink:
         self.keeps_paths = mode == "paths"
         self.mode = mode
 
-    def see(self, is_created: bool, is_deleted: bool, path: Path) -> None:
+    def see(self, event: Any, tell: Callable[[Any], Told]) -> None:
         """Take one event."""
+        is_created, is_deleted, path = tell(event)
         self.n_events += 1
         self.n_created += is_created
         self.n_deleted += is_deleted
         if self.keeps_paths and path is not None:
             self.paths.add(path)
 
-    def see_latency(self, is_created: bool, is_deleted: bool, path: Path) -> None:
+    def see_latency(self, event: Any, tell: Callable[[Any], Told]) -> None:
         """Take one event and note how late it is, if it is a creation."""
         now_ns = time.monotonic_ns()
+        is_created, _, path = tell(event)
         self.n_events += 1
         if is_created and path is not None:
             made_ns = made_at(os.path.basename(os.fsencode(path)))

@@ -58,7 +58,8 @@ def latency_table(names: list[str], slices: dict[str, list[list[int]]]) -> Table
             table.targets.append(Target(text, format_ratio(shares[best]), shares[best].median <= _LIMIT))
     table.notes = [
         f"each sample: a file made, one every {_INTERVAL_US / 1000:g} ms; its name is the time just before the call",
-        "commands and plain fanotify: Python code reads their output line by line; the others call Python code",
+        "commands and plain fanotify: Python code reads their output line by line; the others call Python code. The",
+        "clock is read as soon as Python code has the line or the event, before it looks into it",
     ]
     table.figures = {name: {"slices_ns": slices[name]} for name in names}
     return table

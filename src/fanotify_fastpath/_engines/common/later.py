@@ -1,27 +1,31 @@
 """A process that is looked at on first use: the listener is told of the event the sooner."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fanotify_fastpath.events import Process
 
+_Known = TypeVar("_Known")
 
-class LaterProcess(Process):
+
+class LaterProcess(Process, Generic[_Known]):
     """
     A process that was met before and may have changed since.
 
-    :param look: looks at it; may be called more than once, by several threads
+    :param look: looks at it, given the other two; may be called more than once, by several threads
     """
 
-    __slots__ = ("_look",)
+    __slots__ = ("_known", "_look", "_tgid")
 
-    def __init__(self, look: Callable[[], Process]) -> None:
+    def __init__(self, look: Callable[[int, _Known], Process], tgid: int, known: _Known) -> None:
         # what is not set is asked of __getattr__
         self._look = look
+        self._tgid = tgid
+        self._known = known
 
     def settle(self) -> None:
         """Look now, and never again."""
-        found = self._look()
+        found = self._look(self._tgid, self._known)
         self.uid, self.comm, self.exe = found.uid, found.comm, found.exe
 
     def __getattr__(self, name: str) -> Any:

@@ -9,8 +9,7 @@ for a process that has ended what was known of it still holds.
 import contextlib
 import os
 import threading
-from collections import OrderedDict
-from functools import partial
+from collections import OrderedDict, deque
 from typing import Final
 
 from fanotify_fastpath._engines.common.later import LaterProcess
@@ -79,7 +78,7 @@ class Processes:
     def __init__(self) -> None:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._batch: dict[int, Process] = {}
-        self._later: list[LaterProcess] = []
+        self._later: deque[LaterProcess[_Known]] = deque()
         # events are looked at by any thread
         self._lock = threading.Lock()
         self._max_open = _MAX_OPEN
@@ -91,11 +90,12 @@ class Processes:
 
     def settle(self) -> None:
         """Look at what has not been looked at yet."""
-        if self._later:
-            with self._lock:
-                later, self._later = self._later, []
-            for process in later:
-                process.settle()
+        while self._later:
+            try:
+                process = self._later.popleft()
+            except IndexError:  # another thread was faster
+                return
+            process.settle()
 
     def get(self, tgid: int) -> Process:
         """Return what is known of the process, all None when it ended before its first look."""
@@ -104,10 +104,8 @@ class Processes:
             if tgid <= 0:
                 process = NOBODY
             elif tgid in self._known:
-                later = LaterProcess(partial(self._look, tgid, self._known[tgid]))
-                with self._lock:
-                    self._later.append(later)
-                process = later
+                process = LaterProcess(self._look, tgid, self._known[tgid])
+                self._later.append(process)
             else:
                 process = self._meet(tgid)
             self._batch[tgid] = process

@@ -38,8 +38,9 @@ from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 
 #: one turn of deciding takes no longer, unless reading did; the clock is looked at after so many records
-_DRAIN_MAX_S: Final = 0.02
+_DRAIN_MAX_NS: Final = 20_000_000
 _RECORDS_PER_LOOK: Final = 64
+_CLOCK: Final = time.CLOCK_BOOTTIME
 
 
 class FanotifyEngine:
@@ -166,7 +167,7 @@ class FanotifyEngine:
             self._store.signal(is_more_coming=self.has_backlog())
 
     def _begin_batch(self) -> None:
-        self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._sender.now_ns = time.clock_gettime_ns(_CLOCK)
         self._sender.processes.begin()
 
     def refresh(self) -> None:
@@ -302,7 +303,7 @@ class FanotifyEngine:
                 self._sender.processes.settle()  # while there is nothing better to do
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 self._turns.pause(left)
-                since_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                since_ns = time.clock_gettime_ns(_CLOCK)
                 if self.has_backlog() or self._epoll.poll(left, 1):  # with room for one: it is asked whether, not which
                     self._pump()
                     self._turns.note_wait(self._sender.now_ns - since_ns)
@@ -353,16 +354,12 @@ class FanotifyEngine:
     def _drain(self) -> None:
         self._begin_batch()
         if self._group is not None:
-            begin = time.monotonic() if self._sequence.n_pending else 0.0
+            is_behind = self._sequence.n_pending > 0
             self._sequence.fill()
-            now = time.monotonic()
-            until = now + _DRAIN_MAX_S
-            if begin:
-                # Reading what happened since the last turn may take longer than a turn, where the machine is slow or
-                # others keep it busy. Then as long again is for deciding: else more and more would be read, and less
-                # and less decided.
-                until = max(until, now + (now - begin))
-            self._drain_sequence(until)
+            # Reading what happened since the last turn may take longer than a turn, where the machine is slow or others
+            # keep it busy. Then as long again is for deciding: else more and more would be read, and less and less
+            # decided.
+            self._drain_sequence(time.clock_gettime_ns(_CLOCK) - self._sender.now_ns if is_behind else 0)
             self._tree.bury()
         if self._objects is not None:
             self._objects.drain(self._interest.sets)
@@ -373,9 +370,10 @@ class FanotifyEngine:
         for superblock in self.superblocks.values():
             superblock.release()
 
-    def _drain_sequence(self, until: float) -> None:
+    def _drain_sequence(self, at_least_ns: int) -> None:
         """Decide about what was read; when that takes long, leave the rest for the next time, and let others in."""
         n = 0
+        end_ns = 0
         while True:
             raw = self._sequence.next()
             if raw is not None:
@@ -384,8 +382,16 @@ class FanotifyEngine:
                 if n % _RECORDS_PER_LOOK:
                     continue
             doubtful = self._sequence.take_doubtful()
-            self._judge.settle_doubts(doubtful)  # this may read more
-            if (raw is None and not doubtful) or (raw is not None and time.monotonic() > until):
+            if doubtful:
+                self._judge.settle_doubts(doubtful)  # this may read more
+            if raw is None:
+                if not doubtful:
+                    return
+                continue
+            now_ns = time.clock_gettime_ns(_CLOCK)
+            if not end_ns:
+                end_ns = now_ns + max(_DRAIN_MAX_NS, at_least_ns)
+            elif now_ns > end_ns:
                 return
 
     def has_backlog(self) -> bool:
@@ -418,7 +424,7 @@ class FanotifyEngine:
         """Something was mounted, unmounted or moved."""
         with self._lock:
             if not self._is_closed:
-                self._sender.now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                self._sender.now_ns = time.clock_gettime_ns(_CLOCK)
                 self._follower.refresh(self._interest.marks)
         self._signal()
 

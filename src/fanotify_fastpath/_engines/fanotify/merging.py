@@ -128,6 +128,11 @@ class RenameChains:
         self._standing: dict[Place, bytes] = {}
         self.doubtful: dict[bytes, list[Raw]] = {}
 
+    @property
+    def n_chains(self) -> int:
+        """Number of objects that were renamed, and of which not all has come to light yet."""
+        return len(self._chains)
+
     def note(self, raw: Raw, obj: bytes, moment: int) -> None:
         """
         A rename was given out.

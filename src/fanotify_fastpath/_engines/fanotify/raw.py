@@ -116,8 +116,10 @@ def _decode_info(buffer: bytes, at: "i64", end: "i64", raw: Raw) -> "i64":
     elif kind == _DFID:
         raw.dir = key
     else:
-        name_end = buffer.find(0, split, after)
-        if name_end < 0:
+        name_end: i64 = split
+        while name_end < after and buffer[name_end]:
+            name_end += 1
+        if name_end == after:
             raise _malformed(buffer)
         name = buffer[split:name_end]
         if kind == _NEW:

@@ -166,7 +166,7 @@ class Sequence:
         self.n_given += 1
         if not raw.mask & _STRUCTURAL or raw.obj is None:
             return raw
-        vanished = self.renames.vanished_before(raw)
+        vanished = self.renames.vanished_before(raw) if self.renames.n_chains else []
         if vanished:  # they come first; this one is looked at again behind them
             self._pending.appendleft(raw)
             self._pending.extendleft(reversed(vanished))
@@ -176,7 +176,8 @@ class Sequence:
 
     def take_doubtful(self) -> list[list[Raw]]:
         """Return the renames of each object whose place was in doubt because of one of which all has come to light."""
-        return self.renames.close(self._last_passed())
+        passed = self._last_passed()
+        return self.renames.close(passed) if self.renames.n_chains else []
 
     def _next_structural(self, raw: Raw, obj: bytes) -> Raw:
         coming = self._structure.get(obj)
