@@ -35,7 +35,7 @@ COMPILER = "mypy[mypyc]>=2,<3"
 #: what the package needs to compile its own handlers
 HANDLER_COMPILER = ["cffi>=1.15", "llvmlite>=0.45"]
 #: no debugging symbols, though Debian's Python asks for them; and calls inside the library go straight
-C_FLAGS = ["-O2", "-g0", "-fvisibility=hidden"]
+C_FLAGS = ["-O2", "-g0", "-fvisibility=hidden", "-fno-plt"]
 #: -g: what is called what, which the kernel and libbpf must know
 BPF_FLAGS = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
 

@@ -12,20 +12,20 @@ class LaterProcess(Process, Generic[_Known]):
     """
     A process that was met before and may have changed since.
 
-    :param look: looks at it, given the other two; may be called more than once, by several threads
+    :param look: looks at it, given the other; may be called more than once, by several threads
+    :param known: what is known of it
     """
 
-    __slots__ = ("_known", "_look", "_tgid")
+    __slots__ = ("_known", "_look")
 
-    def __init__(self, look: Callable[[int, _Known], Process], tgid: int, known: _Known) -> None:
+    def __init__(self, look: Callable[[_Known], Process], known: _Known) -> None:
         # what is not set is asked of __getattr__
         self._look = look
-        self._tgid = tgid
         self._known = known
 
     def settle(self) -> None:
         """Look now, and never again."""
-        found = self._look(self._tgid, self._known)
+        found = self._look(self._known)
         self.uid, self.comm, self.exe = found.uid, found.comm, found.exe
 
     def __getattr__(self, name: str) -> Any:

@@ -21,9 +21,13 @@ _COMM_BYTES: Final = 64
 
 
 class _Known:
-    """One process: its directory in /proc, its open ``comm`` there, and what was read last."""
+    """
+    One process: its directory in /proc, its open ``comm`` there, and what was read last.
 
-    __slots__ = ("comm", "comm_fd", "dir_fd", "process")
+    :ivar next: what the next event will have, made while there was time
+    """
+
+    __slots__ = ("comm", "comm_fd", "dir_fd", "next", "process", "tgid")
 
     def __init__(self, tgid: int) -> None:
         self.dir_fd = os.open(f"/proc/{tgid}", _DIR_FLAGS)
@@ -32,8 +36,10 @@ class _Known:
         except OSError:
             os.close(self.dir_fd)
             raise
+        self.tgid = tgid
         self.comm = b""
         self.process = NOBODY
+        self.next: LaterProcess[_Known] | None = None
 
     def look(self) -> Process:
         """
@@ -63,6 +69,7 @@ class _Known:
         return None
 
     def close(self) -> None:
+        self.next = None  # which knows this one
         os.close(self.comm_fd)
         os.close(self.dir_fd)
 
@@ -103,11 +110,9 @@ class Processes:
         if process is None:
             if tgid <= 0:
                 process = NOBODY
-            elif tgid in self._known:
-                process = LaterProcess(self._look, tgid, self._known[tgid])
-                self._later.append(process)
             else:
-                process = self._meet(tgid)
+                known = self._known.get(tgid)
+                process = self._meet(tgid) if known is None else self._look_later(known)
             self._batch[tgid] = process
         return process
 
@@ -145,8 +150,16 @@ class Processes:
             self._known.clear()
         self._batch.clear()
 
-    def _look(self, tgid: int, known: _Known) -> Process:
+    def _look_later(self, known: _Known) -> Process:
+        """Have a process looked at that is known."""
+        process = known.next or LaterProcess(self._look, known)
+        known.next = None
+        self._later.append(process)
+        return process
+
+    def _look(self, known: _Known) -> Process:
         """Look again at a process that was known when the batch began."""
+        tgid = known.tgid
         with self._lock:
             if self._known.get(tgid) is known:
                 try:
@@ -156,6 +169,7 @@ class Processes:
                     del self._known[tgid]
                 else:
                     self._known.move_to_end(tgid)
+                    known.next = LaterProcess(self._look, known)  # while there is nothing better to do
                     return process
         process = self._meet(tgid)
         return known.process if process is NOBODY else process

@@ -53,7 +53,8 @@ class Store:
         if len(events) <= max_events:
             taken = list(events)
             events.clear()
-            self._say_lost()
+            if self._n_lost:
+                self._say_lost()
             return taken
         return [events.popleft() for _ in range(max_events)]
 
@@ -89,8 +90,7 @@ class Store:
         return len(self._events)
 
     def _say_lost(self) -> None:
-        if self._n_lost:
-            overflow = Event(Mask.Q_OVERFLOW, None, lost=self._n_lost)
-            overflow.time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            self._n_lost = 0
-            self._events.append(overflow)
+        overflow = Event(Mask.Q_OVERFLOW, None, lost=self._n_lost)
+        overflow.time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._n_lost = 0
+        self._events.append(overflow)

@@ -310,7 +310,8 @@ class FanotifyEngine:
                 if deadline is not None and time.monotonic() >= deadline:
                     break
         except BaseException:
-            self._leave()
+            with self._lock:
+                self._leave()
             raise
         with self._lock:
             events = self._store.take(max_events)
@@ -330,14 +331,13 @@ class FanotifyEngine:
                 self._close_descriptors()
 
     def _leave(self) -> None:
-        with self._lock:
-            self._n_readers -= 1
-            self._is_away = True
-            if self._is_closed:
-                self._close_descriptors()
-            else:
-                self._store.signal(is_more_coming=self.has_backlog())
-                self._arm()
+        self._n_readers -= 1
+        self._is_away = True
+        if self._is_closed:
+            self._close_descriptors()
+        else:
+            self._store.signal(is_more_coming=self.has_backlog())
+            self._arm()
 
     def fileno(self) -> int:
         """A descriptor that is readable when :meth:`read` would not wait."""

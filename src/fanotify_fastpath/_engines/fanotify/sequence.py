@@ -62,7 +62,9 @@ class Sequence:
         self._passed = 0
         self._cookie_moment = 0  # of the cookie that is in the queue; 0 when none is
         self._cookie_place = 0  # without one: the number of records after which it would be
-        self._ends: deque[tuple[int, int]] = deque()  # numbers of records read, and the moment that passes after them
+        # numbers of records read, and the moment that passes after them: of the newest, and of others before it
+        self._end = self._end_moment = 0
+        self._ends: deque[tuple[int, int]] = deque()
 
     def fill(self) -> None:
         """Read what is queued in the kernel, up to a limit."""
@@ -78,8 +80,7 @@ class Sequence:
                 if raw.mask & _STRUCTURAL and raw.obj is not None and (raw.mask & _ONDIR or raw.mask & _RENAME):
                     self._structure.setdefault(raw.obj, deque()).append(raw)
         if is_emptied:
-            self._ends.append((self._n_read, self._moment))
-            self._cookie_moment = 0
+            self._add_end(self._n_read, self._moment)
         else:
             self._drop_cookie()
         if len(self._pending) > self._max:
@@ -90,7 +91,7 @@ class Sequence:
         self.fill()  # drops a cookie when there is more
         moment = self._moment
         for _ in range(_CATCH_UP_FILLS):
-            if self._ends and self._ends[-1][1] >= moment:
+            if self._end_moment >= moment:
                 return
             self.fill()
 
@@ -105,9 +106,20 @@ class Sequence:
         return self._last_passed() >= moment
 
     def _last_passed(self) -> int:
+        if self._end <= self.n_given:
+            self._passed = self._end_moment
+            if self._ends:
+                self._ends.clear()
         while self._ends and self._ends[0][0] <= self.n_given:
             self._passed = self._ends.popleft()[1]
         return self._passed
+
+    def _add_end(self, n_read: int, moment: int) -> None:
+        """A moment passes after so many records; what told of it has come."""
+        if self._last_passed() < self._end_moment:
+            self._ends.append((self._end, self._end_moment))
+        self._end, self._end_moment = n_read, moment
+        self._cookie_moment = 0
 
     def _drop_cookie(self) -> None:
         if self._cookie_moment:
@@ -122,13 +134,11 @@ class Sequence:
     def _take_cookie(self, raws: list[Raw]) -> None:
         if self._cookie is None:
             if self._n_read + len(raws) >= self._cookie_place:
-                self._ends.append((self._cookie_place, self._cookie_moment))
-                self._cookie_moment = 0
+                self._add_end(self._cookie_place, self._cookie_moment)
             return
         for n, raw in enumerate(raws):
             if raw.obj == self._cookie.key:
-                self._ends.append((self._n_read + n, self._cookie_moment))
-                self._cookie_moment = 0
+                self._add_end(self._n_read + n, self._cookie_moment)
                 del raws[n]
                 return
 
