@@ -21,10 +21,10 @@ class Run:
     conditions: dict[str, Condition]
     n_rounds: int
 
-    def interleaved(self, names: list[str]) -> Iterator[tuple[int, Condition]]:
+    def interleaved(self, names: list[str], n_rounds: int | None = None) -> Iterator[tuple[int, Condition]]:
         """Go round-robin through the conditions of these names, each round beginning at another one."""
         present = self.present(names)
-        for number in range(self.n_rounds):
+        for number in range(self.n_rounds if n_rounds is None else n_rounds):
             for name in rotate(present, number):
                 yield number, self.conditions[name]
 
