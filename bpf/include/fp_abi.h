@@ -34,6 +34,8 @@ enum fp_kind {
 	FP_ROOT_GONE = 2,
 	/* the filesystem is being unmounted for good */
 	FP_UNMOUNT = 3,
+	/* about the stream, not about a file: the daemon writes it, the programs do not. The inode is the number lost */
+	FP_TOLD = 4,
 };
 
 enum fp_flag {

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_daemon", "_engines"),
     ("builtin", "modules", "_modules", "compiling", "registry", "chain", "declaration"),
     ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths", "_programs", "handlers_in_c"),
-    ("_uapi", "_bpf", "_compiler"),
+    ("_uapi", "_bpf", "_compiler", "_wire"),
     ("mask", "errors", "_closing"),
 )
 _IGNORED_DIRS = {".git", ".venv", "build", "dist", "__pycache__", "LICENSES"}

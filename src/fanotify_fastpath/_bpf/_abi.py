@@ -89,6 +89,7 @@ class FpKind(IntEnum):
     EVENT = 1
     ROOT_GONE = 2
     UNMOUNT = 3
+    TOLD = 4
 
 
 class FpLimit(IntEnum):
@@ -610,6 +611,7 @@ LAYOUTS: Final = Layouts(
             "FP_EVENT": 1,
             "FP_ROOT_GONE": 2,
             "FP_UNMOUNT": 3,
+            "FP_TOLD": 4,
         },
         "fp_limit": {
             "FP_VERSION": 1,
