@@ -1,0 +1,1 @@
+"""The privileged process that serves users who may not watch by themselves: ``fanfpd``."""
