@@ -11,6 +11,8 @@ Every error that this package raises, as one tree::
     │   └── VerifierError                 (any errno) the kernel does not accept a BPF program; has its whole log
     ├── PathNotFound                      (FileNotFoundError, ENOENT) a path that does not exist
     ├── Closed                            (OSError, EBADF) the group was closed
+    ├── LimitReached                      (OSError, EDQUOT) the daemon gives this user no more; names the limit
+    ├── ProtocolError                     (OSError, EPROTO) client and daemon do not understand each other
     └── RegistryError                     (OSError) the registry of handlers refused
         ├── HandlerExists                 (FileExistsError, EEXIST) a handler of that name is registered
         ├── HandlerNotFound               (FileNotFoundError, ENOENT) no handler of that name, or it is going away
@@ -152,6 +154,18 @@ class Closed(_OSFastpathError):
     """The group or reader was closed, perhaps by another thread."""
 
     default_errno = errno.EBADF
+
+
+class LimitReached(_OSFastpathError):
+    """The daemon gives this user no more of something; the message names the limit."""
+
+    default_errno = errno.EDQUOT
+
+
+class ProtocolError(_OSFastpathError):
+    """What came over a connection between client and daemon is no message of their protocol; the connection is over."""
+
+    default_errno = errno.EPROTO
 
 
 class RegistryError(_OSFastpathError):

@@ -1,0 +1,366 @@
+"""
+The messages between a client and the daemon, as types: each field with its bounds.
+
+One message is one packet, a MessagePack map whose ``type`` is the name of the class. What is not exactly one of these,
+within these bounds, is a :class:`ProtocolError`. The descriptors that come with a packet are in ``n_fds``.
+"""
+
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from fanotify_fastpath import errors
+from fanotify_fastpath.errors import FastpathError, InvalidArgument, KernelRefused, ProtocolError
+
+VERSION: Final = 1
+MESSAGE_MAX_BYTES: Final = 64 * 1024
+FDS_MAX: Final = 64
+#: groups in one answer to :class:`Status`; as many fit into a packet, however long each is
+GROUPS_MAX: Final = 16
+#: root sets of one group: a record has a bit for each
+SETS_MAX: Final = 256
+PATH_MAX_BYTES: Final = 4096
+RING_MIN_BYTES: Final = 4096
+RING_MAX_BYTES: Final = 1 << 30
+#: characters of a text that explains; what is longer is cut
+TEXT_MAX: Final = 4096
+NAME_MAX: Final = 64
+
+RequestId: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+AnswerId: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+SetNumber: TypeAlias = Annotated[int, Meta(ge=0, le=SETS_MAX - 1)]
+EventMask: TypeAlias = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+RingBytes: TypeAlias = Annotated[int, Meta(ge=RING_MIN_BYTES, le=RING_MAX_BYTES)]
+Path: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=PATH_MAX_BYTES)]
+Name: TypeAlias = Annotated[str, Meta(max_length=NAME_MAX)]
+Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_MAX)]
+Counts: TypeAlias = Annotated[dict[Name, Count], Meta(max_length=32)]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type", forbid_unknown_fields=True):
+    """
+    What all messages are.
+
+    :cvar n_fds: descriptors that come with it
+    """
+
+    n_fds: ClassVar[int] = 0
+
+
+# ---- what a client asks: each is answered once, in order, under the number that it carries
+
+
+class Hello(Message):
+    """
+    The first message; it stays as it is in all versions. Answered by :class:`Welcome`.
+
+    :ivar version: of the protocol that the client speaks
+    :ivar client: what it is, for people
+    """
+
+    id: RequestId
+    version: Number
+    client: Name
+
+
+class Open(Message):
+    """
+    Open the connection's group; once. Answered by :class:`Opened`.
+
+    :ivar include_self: events of the client's own process too
+    :ivar follow_submounts: what is mounted below a root belongs to it
+    :ivar with_tid: events tell the thread, as far as the client may know it
+    :ivar merge: of events that say the same, one that waits unread is enough
+    :ivar ring_bytes: size of the ring that is wished for, a power of 2
+    """
+
+    id: RequestId
+    include_self: bool
+    follow_submounts: bool
+    with_tid: bool
+    merge: bool
+    ring_bytes: RingBytes
+
+    def __post_init__(self) -> None:
+        _check_power_of_2(self.ring_bytes)
+
+
+class Include(Message):
+    """
+    Put a root, or an exception, into a root set, which comes into being by this. Answered by :class:`Done`.
+
+    With the descriptor of the root, opened for reading; that of an exception may be an ``O_PATH`` one.
+
+    :ivar set: the client's number of the set; also of its bit in the records
+    :ivar root: the client's number of the root, by which it is taken out again
+    :ivar included: a root; else an exception
+    :ivar path: absolute name by which the client calls it; it stands at the front of the paths of events
+    """
+
+    n_fds: ClassVar[int] = 1
+    id: RequestId
+    set: SetNumber
+    root: Number
+    included: bool
+    path: Path
+
+    def __post_init__(self) -> None:
+        _check_absolute(self.path)
+
+
+class Discard(Message):
+    """Take a root or an exception out of a set. Answered by :class:`Done`."""
+
+    id: RequestId
+    set: SetNumber
+    root: Number
+
+
+class Mark(Message):
+    """
+    Mark a root set with scope subtree. Answered by :class:`Done`.
+
+    :ivar mark: the client's number, by which it is removed again
+    :ivar mask: the kernel's event types, with ``FS_ISDIR`` for events on directories
+    :ivar set: whose roots, as they are and will be
+    """
+
+    id: RequestId
+    mark: Number
+    mask: EventMask
+    set: SetNumber
+
+
+class MarkObject(Message):
+    """
+    Mark one object with scope inode: a file, or a directory and its children. Answered by :class:`Done`.
+
+    With the descriptor of the object, opened for reading.
+    """
+
+    n_fds: ClassVar[int] = 1
+    id: RequestId
+    mark: Number
+    mask: EventMask
+    path: Path
+
+    def __post_init__(self) -> None:
+        _check_absolute(self.path)
+
+
+class Unmark(Message):
+    """Remove a mark of either scope. Answered by :class:`Done`."""
+
+    id: RequestId
+    mark: Number
+
+
+class Ask(Message):
+    """
+    Say of which sets, beside the marked ones, events must tell whether they lie inside. Answered by :class:`Done`.
+
+    :ivar sets: all of them: this replaces what was asked before
+    """
+
+    id: RequestId
+    sets: Annotated[list[SetNumber], Meta(max_length=SETS_MAX)]
+
+
+class Sync(Message):
+    """Wait until what happened so far is in the ring, or counted as dropped. Answered by :class:`Synced`."""
+
+    id: RequestId
+
+
+class Status(Message):
+    """
+    Ask who uses the daemon: uid 0 is told all groups, others their own. Answered by :class:`Statuses`.
+
+    :ivar after: only groups with a greater number, to go on after an answer that was not all
+    """
+
+    id: RequestId
+    after: Number = 0
+
+
+# ---- what the daemon answers
+
+
+class Welcome(Message):
+    """
+    The daemon speaks this version.
+
+    :ivar version: of the protocol, the same as asked for
+    :ivar server: what it is, for people
+    :ivar engine: what makes the events
+    :ivar limits: what this client may have, by name
+    """
+
+    id: AnswerId
+    version: Number
+    server: Name
+    engine: Name
+    limits: Counts
+
+
+class Opened(Message):
+    """
+    The group is there.
+
+    With the descriptors of the ring, and of the reading end of a pipe, not blocking, which becomes readable when a
+    record is put into a ring that was empty. What is read from it says nothing. It is emptied, and then the ring is
+    looked at once more, before anybody waits.
+
+    :ivar ring: ``"memory"``: a file in memory; ``"bpf"``: a BPF map. Both have the same layout
+    :ivar ring_bytes: size of its data
+    """
+
+    n_fds: ClassVar[int] = 2
+    id: AnswerId
+    engine: Name
+    ring: Literal["memory", "bpf"]
+    ring_bytes: RingBytes
+
+    def __post_init__(self) -> None:
+        _check_power_of_2(self.ring_bytes)
+
+
+class Done(Message):
+    """What was asked for holds from now on."""
+
+    id: AnswerId
+
+
+class Synced(Message):
+    """
+    All that happened before the request is in the ring, or counted.
+
+    :ivar counters: of the group, by name
+    """
+
+    id: AnswerId
+    counters: Counts
+
+
+class GroupStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    One group, in :class:`Statuses`.
+
+    :ivar group: the daemon's number of it, never used again
+    :ivar uid: whose it is
+    :ivar tgid: process that connected
+    :ivar client: as it called itself
+    :ivar age_s: seconds since it was opened
+    :ivar counters: of the group, by name
+    """
+
+    group: Number
+    uid: Number
+    tgid: Number
+    client: Name
+    engine: Name
+    age_s: Count
+    n_sets: Number
+    n_roots: Number
+    n_marks: Number
+    ring_bytes: Count
+    counters: Counts
+
+
+class Statuses(Message):
+    """
+    Groups, by their numbers.
+
+    :ivar more: there are more, after the last of these
+    """
+
+    id: AnswerId
+    groups: Annotated[list[GroupStatus], Meta(max_length=GROUPS_MAX)]
+    more: bool
+
+
+class Failed(Message):
+    """
+    A request was refused, and has changed nothing. With id 0: no request, but the connection is at its end.
+
+    :ivar error: name of the class in ``fanotify_fastpath.errors`` that the client raises
+    :ivar errno: its error number
+    :ivar message: why
+    """
+
+    id: AnswerId
+    error: Name
+    errno: Annotated[int, Meta(ge=1, le=4095)]
+    message: Text
+
+
+class Gone(Message):
+    """No answer: the daemon is stopping, and the connection's end is near."""
+
+    id: Literal[0]
+    reason: Text
+
+
+Request: TypeAlias = Hello | Open | Include | Discard | Mark | MarkObject | Unmark | Ask | Sync | Status
+Answer: TypeAlias = Welcome | Opened | Done | Synced | Statuses | Failed | Gone
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_REQUESTS: Final = msgspec.msgpack.Decoder(Request)
+_ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
+
+
+def encode(message: Request | Answer) -> bytes:
+    """
+    Make the packet of a message.
+
+    :return: at most ``MESSAGE_MAX_BYTES``
+    :raises InvalidArgument: a field is not within its bounds
+    """
+    raise NotImplementedError
+
+
+def decode_request(packet: bytes) -> Request:
+    """
+    Read a packet that a client sent.
+
+    :raises ProtocolError: it is no request
+    """
+    raise NotImplementedError
+
+
+def decode_answer(packet: bytes) -> Answer:
+    """
+    Read a packet that the daemon sent.
+
+    :raises ProtocolError: it is none of the daemon's messages
+    """
+    raise NotImplementedError
+
+
+def failure(request_id: int, exc: Exception) -> Failed:
+    """
+    Make of an exception the answer to a request.
+
+    What is no error of this package nor of the system is told without its text.
+
+    :param request_id: of the request that failed; 0: the connection is at its end
+    """
+    raise NotImplementedError
+
+
+def exception_of(failed: Failed) -> FastpathError:
+    """Make of an answer the exception to raise; an error that this client does not know is a :class:`KernelRefused`."""
+    raise NotImplementedError
+
+
+def _check_absolute(path: bytes) -> None:
+    if not path.startswith(b"/") or b"\0" in path:
+        raise ValueError(f"not an absolute path: {path[:64]!r}")
+
+
+def _check_power_of_2(size_bytes: int) -> None:
+    if size_bytes & (size_bytes - 1):
+        raise ValueError(f"size of a ring, not a power of 2: {size_bytes}")
