@@ -1,0 +1,53 @@
+"""The stage of a daemon's test: a filesystem, a daemon, and clients who are ordinary users."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mounting import Filesystem, is_root_required
+
+from .support import FOR_ALL, Daemon, open_up
+
+REASON = "tests/daemon need root: the daemon does"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and os.geteuid() != 0 and not is_root_required():
+            item.add_marker(pytest.mark.skipif(True, reason=REASON))
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(no_leaks: None) -> None: ...
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Starts daemons, each in a directory of its own unless one is named; they end with the test."""
+    open_up(tmp_path, 0o755)
+    with contextlib.ExitStack() as exits:
+        n_started = 0
+
+        def start_one(config: str = FOR_ALL, *options: str, where: str | None = None, **variables: str) -> Daemon:
+            nonlocal n_started
+            n_started += 1
+            directory = tmp_path / (where or f"daemon{n_started}")
+            return exits.enter_context(Daemon(directory, config, *options, **variables))
+
+        yield start_one
+
+
+@pytest.fixture
+def daemon(start: Callable[..., Daemon]) -> Daemon:
+    """A daemon for everybody, with the limits that are the default."""
+    return start()
+
+
+@pytest.fixture
+def top(filesystem: Filesystem) -> Path:
+    """A directory that every user may use."""
+    return open_up(filesystem.dir)
