@@ -5,7 +5,9 @@ One message is one packet, a MessagePack map whose ``type`` is the name of the c
 within these bounds, is a :class:`ProtocolError`. The descriptors that come with a packet are in ``n_fds``.
 """
 
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+import errno
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +18,7 @@ from fanotify_fastpath.errors import FastpathError, InvalidArgument, KernelRefus
 VERSION: Final = 1
 MESSAGE_MAX_BYTES: Final = 64 * 1024
 FDS_MAX: Final = 64
-#: groups in one answer to :class:`Status`; as many fit into a packet, however long each is
+#: groups in one answer to :class:`Status`
 GROUPS_MAX: Final = 16
 #: root sets of one group: a record has a bit for each
 SETS_MAX: Final = 256
@@ -26,11 +28,15 @@ RING_MAX_BYTES: Final = 1 << 30
 #: characters of a text that explains; what is longer is cut
 TEXT_MAX: Final = 4096
 NAME_MAX: Final = 64
+#: the highest error number of Linux
+ERRNO_MAX: Final = 4095
 
 RequestId: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 AnswerId: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
+#: 0 is no root, in the records
+RootNumber: TypeAlias = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 SetNumber: TypeAlias = Annotated[int, Meta(ge=0, le=SETS_MAX - 1)]
 EventMask: TypeAlias = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 RingBytes: TypeAlias = Annotated[int, Meta(ge=RING_MIN_BYTES, le=RING_MAX_BYTES)]
@@ -95,7 +101,8 @@ class Include(Message):
     With the descriptor of the root, opened for reading; that of an exception may be an ``O_PATH`` one.
 
     :ivar set: the client's number of the set; also of its bit in the records
-    :ivar root: the client's number of the root, by which it is taken out again
+    :ivar root: the client's number of the root, by which it is taken out again, and by which the daemon tells that it is
+        gone; the same root has the same number in all sets
     :ivar included: a root; else an exception
     :ivar path: absolute name by which the client calls it; it stands at the front of the paths of events
     """
@@ -103,7 +110,7 @@ class Include(Message):
     n_fds: ClassVar[int] = 1
     id: RequestId
     set: SetNumber
-    root: Number
+    root: RootNumber
     included: bool
     path: Path
 
@@ -116,7 +123,7 @@ class Discard(Message):
 
     id: RequestId
     set: SetNumber
-    root: Number
+    root: RootNumber
 
 
 class Mark(Message):
@@ -293,7 +300,7 @@ class Failed(Message):
 
     id: AnswerId
     error: Name
-    errno: Annotated[int, Meta(ge=1, le=4095)]
+    errno: Annotated[int, Meta(ge=1, le=ERRNO_MAX)]
     message: Text
 
 
@@ -311,6 +318,19 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 _ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
 
+M = TypeVar("M")
+
+#: errors by the names that go over the wire; two that need more than a text are what they are besides
+_ERRORS: Final[dict[str, Callable[[str, int], FastpathError]]] = {
+    **{
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, FastpathError) and issubclass(kind, OSError) and name[0] != "_"
+    },
+    "CompileError": InvalidArgument,
+    "VerifierError": KernelRefused,
+}
+
 
 def encode(message: Request | Answer) -> bytes:
     """
@@ -319,7 +339,16 @@ def encode(message: Request | Answer) -> bytes:
     :return: at most ``MESSAGE_MAX_BYTES``
     :raises InvalidArgument: a field is not within its bounds
     """
-    raise NotImplementedError
+    kind = type(message).__name__
+    try:
+        packet = _ENCODER.encode(message)
+        # bounds are checked only by reading; messages are few, and events are none
+        (_REQUESTS if isinstance(message, Request) else _ANSWERS).decode(packet)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as exc:
+        raise InvalidArgument(f"cannot send {kind}: {exc}") from exc
+    if len(packet) > MESSAGE_MAX_BYTES:
+        raise InvalidArgument(f"cannot send {kind}: {len(packet)} bytes, limit {MESSAGE_MAX_BYTES}")
+    return packet
 
 
 def decode_request(packet: bytes) -> Request:
@@ -328,7 +357,7 @@ def decode_request(packet: bytes) -> Request:
 
     :raises ProtocolError: it is no request
     """
-    raise NotImplementedError
+    return _decoded(packet, _REQUESTS)
 
 
 def decode_answer(packet: bytes) -> Answer:
@@ -337,7 +366,7 @@ def decode_answer(packet: bytes) -> Answer:
 
     :raises ProtocolError: it is none of the daemon's messages
     """
-    raise NotImplementedError
+    return _decoded(packet, _ANSWERS)
 
 
 def failure(request_id: int, exc: Exception) -> Failed:
@@ -348,12 +377,30 @@ def failure(request_id: int, exc: Exception) -> Failed:
 
     :param request_id: of the request that failed; 0: the connection is at its end
     """
-    raise NotImplementedError
+    code = exc.errno if isinstance(exc, FastpathError | OSError) else None
+    if not isinstance(exc, FastpathError | OSError):
+        name, text = KernelRefused.__name__, "the daemon failed; its log says why"
+    elif isinstance(exc, FastpathError):
+        name, text = type(exc).__name__, str(exc)
+    else:
+        name, text = KernelRefused.__name__, exc.strerror or str(exc)
+    # names of files that are no UTF-8 are in the text as lone surrogates
+    text = text.encode("utf-8", "backslashreplace").decode()[:TEXT_MAX]
+    return Failed(request_id, name, code if code and 0 < code <= ERRNO_MAX else errno.EIO, text)
 
 
 def exception_of(failed: Failed) -> FastpathError:
     """Make of an answer the exception to raise; an error that this client does not know is a :class:`KernelRefused`."""
-    raise NotImplementedError
+    return _ERRORS.get(failed.error, KernelRefused)(failed.message, failed.errno)
+
+
+def _decoded(packet: bytes, decoder: "msgspec.msgpack.Decoder[M]") -> M:
+    if len(packet) > MESSAGE_MAX_BYTES:
+        raise ProtocolError(f"a packet of {len(packet)} bytes, limit {MESSAGE_MAX_BYTES}")
+    try:
+        return decoder.decode(packet)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as exc:
+        raise ProtocolError(f"a packet of {len(packet)} bytes is no message: {exc}") from exc
 
 
 def _check_absolute(path: bytes) -> None:
