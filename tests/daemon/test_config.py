@@ -19,16 +19,17 @@ from fanotify_fastpath._daemon.config import (
 )
 
 WHERE = "/srv/fanfpd.toml"
+WHOLE = "a whole number from 0"
 
 #: text, what the sentence names: table, key, what is allowed
 REFUSED = {
     "unknown table": ("[demon]\n", ("'demon'", "known are daemon, limits, rule")),
     "unknown key": ("[limits]\nroots = 3\n", ("[limits]", "'roots'", "roots_per_group")),
-    "text for a number": ('[limits]\ngroups = "many"\n', ("[limits] groups = 'many'", "a whole number from 0")),
-    "number in a text": ('[limits]\ngroups = "7"\n', ("[limits] groups = '7'", "a whole number from 0")),
-    "fraction": ("[limits]\ngroups = 1.5\n", ("[limits] groups = 1.5", "a whole number from 0")),
-    "boolean for a number": ("[limits]\ngroups = true\n", ("[limits] groups = True", "a whole number from 0")),
-    "below zero": ("[limits]\nconnections = -1\n", ("[limits] connections = -1", "a whole number from 0")),
+    "text for a number": ('[limits]\nmarks_per_group = "many"\n', ("[limits] marks_per_group = 'many'", WHOLE)),
+    "number in a text": ('[limits]\nmarks_per_group = "7"\n', ("[limits] marks_per_group = '7'", WHOLE)),
+    "fraction": ("[limits]\nmarks_per_group = 1.5\n", ("[limits] marks_per_group = 1.5", WHOLE)),
+    "boolean for a number": ("[limits]\nmarks_per_group = true\n", ("[limits] marks_per_group = True", WHOLE)),
+    "below zero": ("[limits]\ngroups_per_user = -1\n", ("[limits] groups_per_user = -1", WHOLE)),
     "no requests at all": ("[limits]\nrequests_per_second = 0\n", ("requests_per_second = 0", "from 1")),
     "more sets than bits": ("[limits]\nsets_per_group = 257\n", ("sets_per_group = 257", "from 0 to 256")),
     "ring too small": ("[limits]\nring_bytes = 512\n", ("[limits] ring_bytes = 512", "4 KiB")),
@@ -88,9 +89,9 @@ def test_everything_is_read(tmp_path: Path) -> None:
         max_connections = 7
 
         [limits]
-        groups = 3
+        groups_per_user = 3
         ring_bytes = "4 MiB"
-        all_rings_bytes = 8388608
+        ring_bytes_per_user = 8388608
 
         [[rule]]
         users = ["root", 1000]
@@ -101,7 +102,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         roots_below = ["/srv"]
         deny_events = false
         ring_bytes = "1GiB"
-        connections = 0
+        connections_per_user = 0
         """
     )
     config = load(str(path))
@@ -115,7 +116,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         metrics="127.0.0.1:9753",
         max_connections=7,
     )
-    assert config.limits == Limits(groups=3, ring_bytes=4 << 20, all_rings_bytes=8 << 20)
+    assert config.limits == Limits(groups_per_user=3, ring_bytes=4 << 20, ring_bytes_per_user=8 << 20)
     assert config.rules == (
         Rule(
             users=("root", 1000),
@@ -124,7 +125,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
             events=("create", "close_write"),
             scopes=("subtree",),
             roots_below=("/srv",),
-            limits={"ring_bytes": 1 << 30, "connections": 0},
+            limits={"ring_bytes": 1 << 30, "connections_per_user": 0},
         ),
     )
 

@@ -1,6 +1,8 @@
 """Rules: whom they are about, which of them wins, what is refused."""
 
+import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from fanotify_fastpath._daemon.policy import ALL_EVENTS, Policy, Rights, socket_
 from fanotify_fastpath.marks import Scope
 from fanotify_fastpath.mask import Mask
 
+_CLONE_NEWNS = 0x00020000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18
 SOMEBODY = Credentials(1000, 1000, (27, 44))
 ANOTHER = Credentials(1001, 1001)
 ROOT = Credentials(0, 0)
@@ -43,7 +47,9 @@ def test_a_scope_that_reaches_what_others_have_is_refused(scope: Scope) -> None:
         Policy(Config()).of(SOMEBODY).check_mark(int(Mask.OPEN), scope)
 
 
-@pytest.mark.parametrize("who", ["users = [1000]", "groups = [1000]", "groups = [44]", "users = [1]\ngroups = [27]", ""])
+@pytest.mark.parametrize(
+    "who", ["users = [1000]", "groups = [1000]", "groups = [44]", "users = [1]\ngroups = [27]", ""]
+)
 def test_a_rule_is_about_its_users_and_the_members_of_its_groups(who: str) -> None:
     assert not policy(f"[[rule]]\n{who}\nallow = false").of(SOMEBODY).allowed
 
@@ -54,8 +60,8 @@ def test_a_rule_is_about_nobody_else(who: str) -> None:
 
 
 def test_names_are_looked_up() -> None:
-    rights = policy('[[rule]]\nusers = ["root"]\ngroups = ["root"]\ngroups_ = []'.replace("\ngroups_ = []", ""))
-    assert rights.of(Credentials(5, 0)) == Rights(5, source="/srv/fanfpd.toml")
+    rules = policy('[[rule]]\nusers = ["root"]\nallow = false')
+    assert rules.of(Credentials(5, 0)) == Rights(5, source="/srv/fanfpd.toml")
     assert not policy('[[rule]]\ngroups = ["root"]\nallow = false').of(Credentials(5, 0)).allowed
 
 
@@ -69,7 +75,7 @@ def test_the_first_rule_that_has_a_key_gives_its_value() -> None:
     rules = policy(
         """
         [limits]
-        groups = 9
+        groups_per_user = 9
         marks_per_group = 8
 
         [[rule]]
@@ -78,34 +84,39 @@ def test_the_first_rule_that_has_a_key_gives_its_value() -> None:
 
         [[rule]]
         users = [1000]
-        groups_per_user = 1
+        roots_per_group = 1
 
         [[rule]]
         groups = [27]
         events = ["open"]
-        connections = 2
+        connections_per_user = 2
 
         [[rule]]
         events = ["create"]
         scopes = ["inode"]
-        connections = 3
+        connections_per_user = 3
         marks_per_group = 4
-        """.replace("groups_per_user = 1", "roots_per_group = 1")
+        """
     )
     rights = rules.of(SOMEBODY)
     assert rights.allowed
     assert rights.events == Mask.OPEN
     assert rights.scopes == {Scope.INODE}
-    assert rights.limits == Limits(groups=9, marks_per_group=4, roots_per_group=1, connections=2)
+    assert rights.limits == Limits(groups_per_user=9, marks_per_group=4, roots_per_group=1, connections_per_user=2)
     other = rules.of(ANOTHER)
     assert not other.allowed
     assert other.events == Mask.CREATE
-    assert other.limits == Limits(groups=9, marks_per_group=4, connections=3)
+    assert other.limits == Limits(groups_per_user=9, marks_per_group=4, connections_per_user=3)
 
 
 def test_for_the_superuser_only_limits_hold() -> None:
-    rights = policy("[[rule]]\nallow = false\nevents = []\nscopes = []\nroots_below = []\nconnections = 5").of(ROOT)
-    assert rights == Rights(0, limits=Limits(connections=5), source="/srv/fanfpd.toml")
+    rules = policy("[[rule]]\nallow = false\nevents = []\nscopes = []\nroots_below = []\nconnections_per_user = 5")
+    assert rules.of(ROOT) == Rights(0, limits=Limits(connections_per_user=5), source="/srv/fanfpd.toml")
+
+
+def test_no_rule_can_allow_what_would_stop_others() -> None:
+    with pytest.raises(errors.NotPermitted, match="open_perm"):
+        policy('[[rule]]\nevents = ["all_perm", "open"]').of(SOMEBODY).check_mark(int(Mask.OPEN_PERM), Scope.SUBTREE)
 
 
 def test_an_empty_list_allows_nothing() -> None:
@@ -165,40 +176,29 @@ def test_everything_lies_below_the_root_directory() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a mount namespace")
 def test_a_root_that_another_mount_namespace_calls_so_is_refused(top: Path, rights: Rights) -> None:
-    import ctypes
-
     (top / "srv" / "faked").mkdir()
     read, write = os.pipe()
     child = fork()
     if child == 0:
-        code = 1
         try:
             libc = ctypes.CDLL(None)
-            private, bind = 1 << 18 | 1 << 14, 1 << 12
-            assert not libc.unshare(0x00020000)
-            assert not libc.mount(b"none", b"/", None, private, None)
-            assert not libc.mount(bytes(top / "srv-too"), bytes(top / "srv" / "faked"), None, bind, None)
-            os.open(top / "srv" / "faked", os.O_PATH)
+            assert libc.unshare(_CLONE_NEWNS) == 0
+            assert libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
+            assert libc.mount(bytes(top / "srv-too"), bytes(top / "srv" / "faked"), None, _MS_BIND, None) == 0
             os.write(write, b"x")
-            os.close(write)
-            os.read(read, 0)
-            import signal
-
             signal.pause()
         finally:
-            os._exit(code)
+            os._exit(1)
     os.close(write)
     try:
         assert os.read(read, 1) == b"x"
-        pidfd = os.pidfd_open(child)
-        os.close(pidfd)
         for fd in descriptor(Path(f"/proc/{child}/root{top}/srv/faked")):
             assert os.readlink(f"/proc/self/fd/{fd}") == f"{top}/srv/faked"
             with pytest.raises(errors.NotPermitted):
                 rights.check_root(fd)
     finally:
         os.close(read)
-        os.kill(child, 9)
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
 

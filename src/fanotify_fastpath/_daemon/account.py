@@ -32,7 +32,11 @@ class Resource(enum.Enum):
 
 #: by key of :class:`Limits`: what one user has of it in all connections
 _PER_USER = MappingProxyType(
-    {Resource.CONNECTIONS: "connections", Resource.GROUPS: "groups", Resource.RING_BYTES: "all_rings_bytes"}
+    {
+        Resource.CONNECTIONS: "connections_per_user",
+        Resource.GROUPS: "groups_per_user",
+        Resource.RING_BYTES: "ring_bytes_per_user",
+    }
 )
 #: what one connection, which is one group, has of it
 _PER_CONNECTION = MappingProxyType(
@@ -236,8 +240,8 @@ class ConnectionAccount(Closing):
         if has + n > limit:
             more = f"{n} more" if n > 1 else "one more"
             raise LimitReached(
-                f"{who} has {has} {resource.value}, and {more} would pass {key} = {limit}; close what is not needed, or "
-                f"have root raise {self._raisable(key)}"
+                f"{who} has {has} {resource.value}, and {more} would pass {key} = {limit}; close what is not "
+                f"needed, or have root raise {self._raisable(key)}"
             )
 
     def _raisable(self, key: str) -> str:

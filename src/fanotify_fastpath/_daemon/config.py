@@ -4,7 +4,6 @@ The daemon's configuration: ``/etc/fanfpd.toml`` as checked, frozen values. With
 What a key may be is said once, in its type; from there the check takes it, and the sentence of a refusal.
 """
 
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 import msgspec
 
 from fanotify_fastpath._wire.addresses import SOCKET_PATH
+from fanotify_fastpath._wire.messages import SETS_MAX
 from fanotify_fastpath.errors import InvalidArgument, NotPermitted, PathNotFound
 from fanotify_fastpath.mask import parse_mask
 
@@ -25,9 +25,10 @@ _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB|)")
 _LOOPBACK = r"^(unix:/.+|127\.0\.0\.1:[0-9]{1,5}|\[::1\]:[0-9]{1,5})$"
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX, description=f"a whole number from 0 to {_MAX}")]
+SetCount = Annotated[int, msgspec.Meta(ge=0, le=SETS_MAX, description=f"a whole number from 0 to {SETS_MAX}")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=_MAX, description=f"a whole number from 1 to {_MAX}")]
 Size = Annotated[
-    int, msgspec.Meta(ge=1 << 16, le=1 << 32, description='a size from 64 KiB to 4 GiB: a number of bytes, or "4 MiB"')
+    int, msgspec.Meta(ge=4096, le=1 << 32, description='a size from 4 KiB to 4 GiB: a number of bytes, or "4 MiB"')
 ]
 Path = Annotated[str, msgspec.Meta(pattern="^/", description="an absolute path")]
 Names = Annotated[tuple[str | int, ...], msgspec.Meta(description="a list of names or numbers")]
@@ -70,24 +71,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
     Table ``[limits]``: how much one user may use; in a rule, how much its users may.
 
-    :ivar connections: at a time
-    :ivar groups: at a time, in all connections
+    :ivar connections_per_user: at a time
+    :ivar groups_per_user: at a time, in all connections
     :ivar roots_per_group: roots and exceptions
     :ivar sets_per_group: sets of roots: one for each mark of scope subtree, others for handlers
     :ivar marks_per_group: marks
-    :ivar ring_bytes: of one group's ring
-    :ivar all_rings_bytes: of all rings of a user
+    :ivar ring_bytes: size of one group's ring
+    :ivar ring_bytes_per_user: size of all rings of a user
     :ivar requests_per_second: in the long run
     :ivar requests_burst: at once, after a time without any
     """
 
-    connections: Count = 64
-    groups: Count = 32
+    connections_per_user: Count = 64
+    groups_per_user: Count = 32
     roots_per_group: Count = 4096
-    sets_per_group: Count = 64
+    sets_per_group: SetCount = 64
     marks_per_group: Count = 64
     ring_bytes: Size = 16 << 20
-    all_rings_bytes: Size = 64 << 20
+    ring_bytes_per_user: Size = 64 << 20
     requests_per_second: Positive = 1000
     requests_burst: Positive = 2000
 
@@ -208,7 +209,7 @@ def _rule(values: Any, where: str) -> Rule:
     checked = _table(limits, Limits, where)
     own = {key: value for key, value in values.items() if key not in (*limits, *RESERVED)}
     rule = _table(own, Rule, where)
-    if rule.events is not None:
+    if rule.events:
         try:
             parse_mask(",".join(rule.events))
         except InvalidArgument as exc:
@@ -221,7 +222,7 @@ def _table(values: Any, kind: type[T], where: str) -> T:
     if not isinstance(values, dict):
         raise InvalidArgument(f"{where} is not a table")
     _refuse_unknown(values, kind.__struct_fields__, where)
-    values = {key: _size(value) if key.endswith("_bytes") else value for key, value in values.items()}
+    values = {key: _size(value) if key.startswith("ring_bytes") else value for key, value in values.items()}
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as exc:
@@ -258,13 +259,3 @@ def _descriptions(hint: Any) -> Iterator[str]:
             yield meta.description
     for inner in get_args(hint):
         yield from _descriptions(inner)
-
-
-def mode_text(mode: int) -> str:
-    """Permissions as they stand in the file: ``0o660``."""
-    return f"0o{mode:03o}"
-
-
-def is_default_path(path: str) -> bool:
-    """Tell whether this is the file that is read when none is named."""
-    return os.path.normpath(path) == CONFIG_PATH

@@ -1,8 +1,8 @@
 """
 What a user may do through the daemon: the rules of the configuration, applied to the credentials of a connection.
 
-Of all rules that match a user, the first that has a key gives that key's value; what no rule says is as in ``[limits]``, or
-allowed. The superuser may do everything, and only the limits hold for it: it needs no daemon to watch.
+Of all rules that match a user, the first with a key gives that key's value; what no rule says is as in ``[limits]``,
+or allowed. The superuser may do everything, and only the limits hold for it: it needs no daemon to watch.
 """
 
 import errno
@@ -25,6 +25,7 @@ from fanotify_fastpath.mask import EVENT_FLAGS, Mask, mask_names, parse_mask
 #: what anybody may ask for whom no rule tells otherwise; permission events are not among them
 ALL_EVENTS: Final = Mask.ALL_EVENTS | Mask.MOVED_FROM | Mask.MOVED_TO | Mask.DELETE_SELF | Mask.MOVE_SELF
 ALL_SCOPES: Final = frozenset({Scope.SUBTREE, Scope.INODE})
+_DEFAULT_LIMITS: Final = Limits()
 T = TypeVar("T")
 
 
@@ -47,7 +48,7 @@ class Rights:
     events: Mask = ALL_EVENTS
     scopes: frozenset[Scope] = ALL_SCOPES
     roots_below: tuple[bytes, ...] | None = None
-    limits: Limits = Limits()
+    limits: Limits = _DEFAULT_LIMITS
     source: str = CONFIG_PATH
 
     def check_connect(self) -> None:
@@ -175,7 +176,7 @@ def _first(values: Iterable[T | None]) -> T | None:
 
 
 def _events(names: tuple[str, ...]) -> Mask:
-    return parse_mask(",".join(names)) if names else Mask(0)
+    return parse_mask(",".join(names)) & ALL_EVENTS if names else Mask(0)
 
 
 def _number(name: str | int, look_up: Callable[[str], int], complaint: str) -> int:
