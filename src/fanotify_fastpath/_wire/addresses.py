@@ -49,7 +49,9 @@ def _connect(connection: socket.socket, path: str, deadline: float) -> None:
     while True:
         try:
             return connection.connect(os.fsencode(path))
-        except BlockingIOError:  # more wait to be accepted than the daemon lets wait; the kernel tells nobody when that ends
+        except (
+            BlockingIOError
+        ):  # more wait to be accepted than the daemon lets wait; the kernel tells nobody when that ends
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_RETRY_S)

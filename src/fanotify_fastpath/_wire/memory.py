@@ -31,8 +31,8 @@ class MemoryRing(Closing):
 
     :ivar size_bytes: of its data
     :ivar fd: of the memory, for the reader; its length is sealed
-    :ivar wake_fd: for the reader: the reading end of a pipe, which becomes readable when a record is put that the reader
-        may be waiting for
+    :ivar wake_fd: for the reader: the reading end of a pipe, which becomes readable when a record is put that the
+        reader may be waiting for
     """
 
     def __init__(self, size_bytes: int) -> None:

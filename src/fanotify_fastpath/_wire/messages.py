@@ -101,8 +101,8 @@ class Include(Message):
     With the descriptor of the root, opened for reading; that of an exception may be an ``O_PATH`` one.
 
     :ivar set: the client's number of the set; also of its bit in the records
-    :ivar root: the client's number of the root, by which it is taken out again, and by which the daemon tells that it is
-        gone; the same root has the same number in all sets
+    :ivar root: the client's number of the root, by which it is taken out again, and by which the daemon tells that it
+        is gone; the same root has the same number in all sets
     :ivar included: a root; else an exception
     :ivar path: absolute name by which the client calls it; it stands at the front of the paths of events
     """
