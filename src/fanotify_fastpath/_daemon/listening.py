@@ -48,12 +48,13 @@ class Listener(Closing):
             self._lock_fd = -1
 
 
-def listen(path: str, mode: int) -> Listener:
+def listen(path: str, mode: int, gid: int) -> Listener:
     """
     Listen on the socket that the service manager has opened, or else at *path*.
 
     :param path: the directory is made if it is missing; a socket that nobody serves any more is replaced
     :param mode: permissions of the socket
+    :param gid: its group
     :raises KernelRefused: another daemon serves it, or something else is there
     :raises InvalidArgument: no socket can have that path
     """
@@ -69,7 +70,7 @@ def listen(path: str, mode: int) -> Listener:
         raise KernelRefused(f"cannot listen on {path!r}: {exc.strerror}", exc.errno, path) from None
     try:
         _remove_stale(path)
-        return Listener(_bind(path, mode), path, lock_fd)
+        return Listener(_bind(path, mode, gid), path, lock_fd)
     except BaseException:
         os.close(lock_fd)
         raise
@@ -96,11 +97,12 @@ def _remove_stale(path: str) -> None:
         os.unlink(path)
 
 
-def _bind(path: str, mode: int) -> socket.socket:
+def _bind(path: str, mode: int, gid: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     old_umask = os.umask(0o777 & ~mode)
     try:
         listener.bind(path)
+        os.chown(path, -1, gid)
         listener.listen(_BACKLOG)
     except OSError as exc:
         listener.close()

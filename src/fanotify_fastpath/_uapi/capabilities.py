@@ -3,6 +3,8 @@
 #: the ones this package has to do with, by number
 CAPABILITIES = {
     "CAP_DAC_READ_SEARCH": 2,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
     "CAP_AUDIT_WRITE": 29,
