@@ -9,10 +9,11 @@ from fake_ring import batch_of, record
 from fanotify_fastpath._bpf._abi import FpFlag, FpKey, FpKind, FpLink
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Inside
+from fanotify_fastpath._engines.common.devices import user_dev
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.kernel.links import Applied
 from fanotify_fastpath._engines.kernel.reading import Reading
-from fanotify_fastpath._engines.kernel.views import Views, user_dev
+from fanotify_fastpath._engines.kernel.views import Views
 from fanotify_fastpath._uapi.mountinfo import Mount
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.events import Crossing, Event

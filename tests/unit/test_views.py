@@ -6,9 +6,10 @@ from typing import cast
 
 import pytest
 
+from fanotify_fastpath._engines.common.devices import kernel_dev, user_dev
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.kernel.tables import SLOTS_BYTES, pack_slots
-from fanotify_fastpath._engines.kernel.views import Views, below, kernel_dev, user_dev
+from fanotify_fastpath._engines.kernel.views import Views, below
 from fanotify_fastpath._uapi.mountinfo import Mount
 
 #: of a device that no machine has

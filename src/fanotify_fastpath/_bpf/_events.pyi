@@ -14,7 +14,7 @@ class EventMaker(Generic[E]):
         event_type: type[E],
         engine: str,
         masks: dict[int, object],
-        places: dict[bytes, bytes | tuple[bytes, dict[bytes, bytes]] | None],
+        places: dict[bytes, bytes | tuple[bytes, dict[bytes, bytes] | dict[bytes, None]] | None],
         processes: dict[bytes, object],
         devices: dict[int, int | None],
         crossings: dict[bytes, object],
@@ -33,7 +33,7 @@ class EventMaker(Generic[E]):
         :param masks: the mask for the kernel's event types, without flags
         :param places: the user's path of a directory, without a slash at its end, for the key of dev and mount_id as in
             ``struct fp_event`` (``"=II"``) and the path in the filesystem; None: the user cannot see it; with a
-            dictionary: of names in it whose path is another than the directory's and the name
+            dictionary: of names in it whose path is another than the directory's and the name, or None
         :param processes: the process for the key of tgid, uid (``"=II"``) and comm (16 bytes)
         :param devices: the event's device number for the kernel's
         :param crossings: of a rename, for the key of dev, inside and old_inside as in ``struct fp_event``

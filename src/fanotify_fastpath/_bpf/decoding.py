@@ -13,8 +13,8 @@ _SLOTS_BYTES: Final = LAYOUTS.structs["fp_slots"].size
 _MAX_ENTRIES: Final = 65536
 
 #: what the path of a directory's files begins with for the user; None: it has none; with a dictionary: of names whose
-#: path is another one
-Place = bytes | tuple[bytes, dict[bytes, bytes]] | None
+#: path is another one, or which have none
+Place = bytes | tuple[bytes, dict[bytes, bytes] | dict[bytes, None]] | None
 
 E = TypeVar("E")
 K = TypeVar("K")

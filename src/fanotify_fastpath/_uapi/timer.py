@@ -26,7 +26,7 @@ class Timer:
     """
     A descriptor that becomes readable once, some time after it was started.
 
-    :param delay_ns: that time, in nanoseconds of CLOCK_MONOTONIC; less than a second
+    :param delay_ns: that time, in nanoseconds of CLOCK_MONOTONIC
     """
 
     def __init__(self, delay_ns: int) -> None:
@@ -34,8 +34,13 @@ class Timer:
         if self.fd < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        self._spec = _TimerSpec(0, 0, 0, delay_ns)
+        self._spec = _TimerSpec()
         self._address = ctypes.addressof(self._spec)
+        self.set_delay(delay_ns)
+
+    def set_delay(self, delay_ns: int) -> None:
+        """From the next start on, take that long."""
+        self._spec.value_s, self._spec.value_ns = divmod(delay_ns, 1_000_000_000)
 
     def start(self) -> None:
         """Start it, or start it anew."""

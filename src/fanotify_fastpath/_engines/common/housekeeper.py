@@ -1,5 +1,6 @@
 """
-The second thread of a group: it reads for a user who is slow, and watches the mounts.
+The second thread of a group: it reads for a user who is slow, watches the mounts, and runs the engine's errand, if it
+has one.
 
 While the user waits for events, the user's own thread reads, so that nothing lies between an event and its user. When
 the user goes away to handle events, a timer is started; if it is still away when that expires, and something has been
@@ -33,15 +34,25 @@ class Master(Protocol):
     def fail(self, error: Exception) -> None: ...
 
 
+class Errand(Protocol):
+    """What is to be done when a descriptor becomes readable, whatever else the thread is about."""
+
+    fd: int
+
+    def run(self) -> None: ...
+
+
 class Housekeeper:
     """
     The thread, from :meth:`start` to :meth:`stop`.
 
     :param master: the engine; its methods are called in this thread
+    :param errand: run in this thread too
     """
 
-    def __init__(self, master: Master) -> None:
+    def __init__(self, master: Master, errand: Errand | None = None) -> None:
         self._master = master
+        self._errand = errand
         # here and not in the thread: from now on no change of the mounts is missed
         self._mountinfo_fd = os.open(_MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
         self._timer = Timer(_PATIENCE_NS)
@@ -90,6 +101,8 @@ class Housekeeper:
                 return
             if mountinfo_fd in ready:
                 master.mounts_changed()
+            if self._errand is not None and self._errand.fd in ready:
+                self._errand.run()
             is_timed_out = self._timer.fd in ready
             if is_timed_out:
                 os.read(self._timer.fd, 8)
@@ -119,6 +132,8 @@ class Housekeeper:
         poller.register(mountinfo_fd, select.POLLPRI | select.POLLERR)
         poller.register(self._stop_fd, select.POLLIN)
         poller.register(self._timer.fd, select.POLLIN)
+        if self._errand is not None:
+            poller.register(self._errand.fd, select.POLLIN)
         for fd in group_fds:
             poller.register(fd, select.POLLIN)
         return poller

@@ -13,24 +13,22 @@ from typing import Final
 
 from fanotify_fastpath._bpf._abi import FpKey
 from fanotify_fastpath._bpf.ring import RingReader
-from fanotify_fastpath._engines.base import Counters, KernelCounters
+from fanotify_fastpath._engines.base import KernelCounters
 from fanotify_fastpath._engines.common.candidate import Inside
-from fanotify_fastpath._engines.common.housekeeper import Housekeeper
+from fanotify_fastpath._engines.common.devices import kernel_dev
 from fanotify_fastpath._engines.common.mounts import MountFollower
-from fanotify_fastpath._engines.common.store import Store
+from fanotify_fastpath._engines.common.ring_engine import RingEngine
 from fanotify_fastpath._engines.common.superblock import Superblock
-from fanotify_fastpath._engines.common.turns import Turns
 from fanotify_fastpath._engines.kernel import dispatcher as dispatchers
 from fanotify_fastpath._engines.kernel.forbidder import Forbidder
 from fanotify_fastpath._engines.kernel.links import Links
 from fanotify_fastpath._engines.kernel.plan import Plan
 from fanotify_fastpath._engines.kernel.reading import Reading
-from fanotify_fastpath._engines.kernel.views import Views, kernel_dev
+from fanotify_fastpath._engines.kernel.views import Views
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
-from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.compiling import code_of
-from fanotify_fastpath.errors import Closed, PathNotFound
-from fanotify_fastpath.events import Crossing, Event
+from fanotify_fastpath.errors import PathNotFound
+from fanotify_fastpath.events import Crossing
 from fanotify_fastpath.marks import Mark, Scope, subtree_roots
 from fanotify_fastpath.mask import Mask
 from fanotify_fastpath.roots import FSID_BYTES, Root, RootSet
@@ -43,7 +41,7 @@ _TAKE_MAX: Final = 4096
 _MISSED_EVERY_S: Final = 0.1
 
 
-class KernelEngine:
+class KernelEngine(RingEngine):
     """
     One group on the kernel engine (:class:`~fanotify_fastpath._engines.base.Engine`).
 
@@ -60,8 +58,6 @@ class KernelEngine:
     def __init__(
         self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False, merge: bool = True
     ) -> None:
-        self.counters = Counters()
-        self.superblocks: dict[bytes, Superblock] = {}
         self._dispatcher = dispatchers.acquire()
         try:
             self._group, self._ring_map = self._dispatcher.open_group(
@@ -70,10 +66,9 @@ class KernelEngine:
         except BaseException:
             dispatchers.release()
             raise
+        super().__init__(max_queued)
+        self.superblocks: dict[bytes, Superblock] = {}
         self._ring = RingReader.of_map(self._ring_map)
-        self._turns = Turns()
-        self._lock = self._turns.lock
-        self._store = Store(max_queued, self._count_lost)
         self._views = Views()
         self._devs: dict[bytes, int] = {}
         self._reading = Reading(self, self._views, self.counters, self.name, with_tid=with_tid)
@@ -84,22 +79,12 @@ class KernelEngine:
         self._links = Links(self._dispatcher, self._group, self._ring_map, code_of)
         self._marks: list[Mark] = []
         self._slots: dict[Mark, int] = {}
-        self._chain: Chain | None = None
         self._follower = MountFollower(self, follow=follow_submounts)
-        self._epoll = select.epoll()
-        self._epoll.register(self._store.fileno(), select.EPOLLIN)
         self._epoll.register(self._ring_map.fd, select.EPOLLIN)
-        self._housekeeper: Housekeeper | None = None
         self._n_missed = self._dispatcher.n_missed
         self._missed_at = time.monotonic()
         self._sets: dict[int, int] = {}
         self._handler_sets: list[int] = []
-        self._is_away = True
-        self._is_closed = False
-        self._n_readers = 0
-        self._n_reads = 0
-        self._pid = os.getpid()
-        self._failure: Exception | None = None
         self._last_counters: KernelCounters | None = None
 
     # --- marks and handlers ---
@@ -173,10 +158,6 @@ class KernelEngine:
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
             self._follower.join(mark, root)
-
-    def use_chain(self, chain: Chain) -> None:
-        """Send every event through *chain*."""
-        self._chain = chain
 
     def catch_up(self) -> None:
         """Something is about to change: ask the handlers as they are now about what has happened so far."""
@@ -273,19 +254,6 @@ class KernelEngine:
     def anchor(self, root: Root) -> None:
         """A root stands where it stands now: that was noted when it was installed."""
 
-    def inject(self, event: Event) -> None:
-        """Put an event that was made elsewhere into the stream."""
-        with self._turns.urgent():
-            self.put([event])
-            if not self._is_closed:
-                self._store.signal(is_more_coming=False)
-
-    def tell(self, mask: Mask, path: bytes | None) -> None:
-        """Put an event about the stream itself into it."""
-        self.counters.n_rescans += 1 if mask & Mask.RESCAN else 0
-        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self.put([Event(mask, path, is_dir=True, time_ns=now_ns, engine=self.name)])
-
     # --- records ---
 
     def _drain(self) -> None:
@@ -316,13 +284,6 @@ class KernelEngine:
             if n_missed > self._n_missed:
                 self.put([self.overflow(n_missed - self._n_missed)])
                 self._n_missed = n_missed
-
-    def overflow(self, n_events: int) -> Event:
-        """Make the event for a loss, and count it."""
-        self.counters.n_overflows += 1
-        self.counters.n_lost += n_events
-        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return Event(Mask.Q_OVERFLOW, None, lost=n_events, time_ns=now_ns, engine=self.name)
 
     def crossing(self, dev: int, before: Inside, after: Inside) -> Crossing | None:
         """The border that a rename crosses."""
@@ -373,100 +334,7 @@ class KernelEngine:
         self._views.refresh()
         self._reading.forget_places()
 
-    def put(self, events: list[Event]) -> None:
-        """Put events into the stream."""
-        self.counters.n_delivered += len(events)
-        self._store.extend(events)
-
-    def _count_lost(self, n_events: int) -> None:
-        self.counters.n_lost += n_events
-        self.counters.n_delivered -= n_events
-
-    # --- reading ---
-
-    def read(self, max_events: int, timeout_s: float | None) -> list[Event]:
-        """Wait for events, at most *timeout_s* (None: for ever), and return up to *max_events*, oldest first."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._lock:
-            self._n_readers += 1
-            self._n_reads += 1
-            self._is_away = False
-        try:
-            while not self._store and not self._is_closed:
-                if self._failure is not None:
-                    raise self._failure
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                self._turns.pause(left)
-                since_ns = time.monotonic_ns()
-                if self._epoll.poll(left, 1):
-                    self._turns.note_wait(time.monotonic_ns() - since_ns)
-                    self._pump()
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
-        except BaseException:
-            self._leave()
-            raise
-        with self._lock:
-            events = self._store.take(max_events)
-            self._leave()
-        return events
-
-    def _pump(self) -> None:
-        self._turns.let_others_in()
-        with self._lock:
-            if not self._is_closed:
-                self._drain()
-
-    def hold(self) -> None:
-        """Somebody polls :meth:`fileno` from now on: it stays open, also past :meth:`close`, until :meth:`release`."""
-        with self._lock:
-            self._n_readers += 1
-
-    def release(self) -> None:
-        """The opposite of :meth:`hold`."""
-        with self._lock:
-            self._n_readers -= 1
-            if self._is_closed:
-                self._close_descriptors()
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._n_readers -= 1
-            self._is_away = True
-            if self._is_closed:
-                self._close_descriptors()
-            else:
-                self._store.signal(is_more_coming=False)
-                self._arm()
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when :meth:`read` would not wait."""
-        return self._epoll.fileno()
-
     # --- for the housekeeper ---
-
-    def _arm(self) -> None:
-        if self._housekeeper is None:
-            self._housekeeper = Housekeeper(self)
-            self._housekeeper.start()
-        self._housekeeper.arm()
-
-    def is_user_away(self) -> bool:
-        """Tell whether no thread waits for events."""
-        return self._is_away
-
-    def n_user_reads(self) -> int:
-        """Tell how often somebody has read."""
-        return self._n_reads
-
-    def relieve(self) -> None:
-        """Read in the place of a user who is away."""
-        self._pump()
-        self._signal()
-
-    def has_backlog(self) -> bool:
-        """Tell whether there are records that were read and not yet decided about."""
-        return False
 
     def mounts_changed(self) -> None:
         """Something was mounted, unmounted or moved."""
@@ -481,54 +349,22 @@ class KernelEngine:
         """Descriptors that are readable when the kernel has something."""
         return [self._ring_map.fd]
 
-    def fail(self, error: Exception) -> None:
-        """The housekeeper has failed: the next read says so."""
-        self._failure = error
-        self._store.wake()
+    def _close_parts(self) -> None:
+        self._last_counters = self._dispatcher.counters(self._group)
+        self.forbidder.close()
+        self._links.close()
+        self._plan.update({})
+        for mark in list(self._slots):
+            self._release_slot(mark)
+        self._dispatcher.close_group(self._group)
+        for superblock in self.superblocks.values():
+            superblock.release()
+        self._ring.close()
 
-    def _signal(self) -> None:
-        with self._lock:
-            if not self._is_closed:
-                self._store.signal(is_more_coming=False)
-
-    # --- life ---
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise Closed("the group is closed")
-
-    def close(self) -> None:
-        """Undo everything; a :meth:`read` that waits in another thread ends."""
-        if os.getpid() != self._pid:
-            self._is_closed = True
-            return
-        with self._turns.urgent():
-            if self._is_closed:
-                return
-            self._is_closed = True
-            # like a reader: what is waited for below stays open, though those who read leave meanwhile
-            self._n_readers += 1
-            self._store.wake()
-        if self._housekeeper is not None:
-            self._housekeeper.stop()
-        with self._lock:
-            self._last_counters = self._dispatcher.counters(self._group)
-            self.forbidder.close()
-            self._links.close()
-            self._plan.update({})
-            for mark in list(self._slots):
-                self._release_slot(mark)
-            self._dispatcher.close_group(self._group)
-            for superblock in self.superblocks.values():
-                superblock.release()
-            self._ring.close()
-            self._n_readers -= 1
-            self._close_descriptors()
+    def _after_close(self) -> None:
         dispatchers.release()
 
     def _close_descriptors(self) -> None:
-        """Close what a waiting read polls, once nobody waits."""
         if self._is_closed and not self._n_readers and not self._epoll.closed:
-            self._epoll.close()
-            self._store.close()
             self._ring_map.close()
+        super()._close_descriptors()

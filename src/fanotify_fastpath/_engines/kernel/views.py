@@ -5,22 +5,11 @@ It is the one below the mountpoint of the mount through which the filesystem is 
 given by another way (a symbolic link, a bind mount), the one below the path that was given.
 """
 
-import os
-
+from fanotify_fastpath._engines.common.devices import kernel_dev
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
 
 _CACHE_MAX = 65536
-
-
-def kernel_dev(dev: int) -> int:
-    """Turn a device number as :func:`os.makedev` makes it into the kernel's own."""
-    return os.major(dev) << 20 | os.minor(dev)
-
-
-def user_dev(dev: int) -> int:
-    """The opposite of :func:`kernel_dev`."""
-    return os.makedev(dev >> 20, dev & 0xFFFFF)
 
 
 def below(path: bytes, above: bytes) -> bytes | None:
