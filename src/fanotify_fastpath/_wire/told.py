@@ -1,10 +1,9 @@
 """
 Records about the stream (``FP_TOLD``): what the fields of ``struct fp_event`` mean in them; and paths in all records.
 
-Event types about the stream have more bits than ``mask`` has: its upper half is in ``generation``. The number lost is in
-``inode``. A root that is no longer in any of the listener's sets is named by the listener's own number of it, in
-``cgroup_id``: with ``ROOT_GONE`` or ``UNMOUNT``, or, where several go at once, in records whose mask is 0, which are no
-events.
+Event types about the stream have more bits than ``mask`` has: its upper half is in ``generation``. The number lost is
+in ``inode``. A root that is no longer in the listener's set is named by the listener's own number of it, in
+``cgroup_id``: with ``ROOT_GONE`` or ``UNMOUNT``, or before these, in records whose mask is 0, which are no events.
 """
 
 from typing import Any, Final, NamedTuple
