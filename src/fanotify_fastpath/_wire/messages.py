@@ -315,6 +315,7 @@ Request: TypeAlias = Hello | Open | Include | Discard | Mark | MarkObject | Unma
 Answer: TypeAlias = Welcome | Opened | Done | Synced | Statuses | Failed | Gone
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
+_WHY_MAX: Final = 200
 _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 _ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
 
@@ -400,7 +401,9 @@ def _decoded(packet: bytes, decoder: "msgspec.msgpack.Decoder[M]") -> M:
     try:
         return decoder.decode(packet)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as exc:
-        raise ProtocolError(f"a packet of {len(packet)} bytes is no message: {exc}") from exc
+        # it may repeat what somebody sent, which goes into logs and onto terminals
+        why = str(exc)[:_WHY_MAX].encode("unicode_escape").decode()
+        raise ProtocolError(f"a packet of {len(packet)} bytes is no message: {why}") from None
 
 
 def _check_absolute(path: bytes) -> None:
