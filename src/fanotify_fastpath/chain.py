@@ -106,6 +106,7 @@ class Chain:
     :param on_change: called after each attach, detach and change of a root set
     :param before_change: called before each
     :param registry: where names are looked up
+    :param needs_right: handlers that are not flagged ``UNPRIVILEGED`` are for administrators
     """
 
     def __init__(
@@ -113,10 +114,13 @@ class Chain:
         on_change: Callable[[], None],
         before_change: Callable[[], None] = lambda: None,
         registry: Registry = default_registry,
+        *,
+        needs_right: bool = True,
     ) -> None:
         self._on_change = on_change
         self._before_change = before_change
         self._registry = registry
+        self._needs_right = needs_right
         self._lock = threading.Lock()
         self.attachments: tuple[Attachment, ...] = ()
 
@@ -140,14 +144,18 @@ class Chain:
         with self._lock:
             self._check_free(exclusive)
             kind = self._registry.get(handler) if isinstance(handler, str) else handler
-            _check_right(kind)
+            self._check_right(kind)
             attachment = self._make(kind, arguments, exclusive)
             for roots in attachment.handler.root_sets():
                 roots.on_change(self._on_change, self._before_change)
             self._before_change()
             old = self.attachments
             self.attachments = (attachment, *old) if first else (*old, attachment)
-        self._on_change()
+        try:
+            self._on_change()
+        except FastpathError:  # what it asks about cannot be told
+            self.detach(attachment)
+            raise
         return attachment
 
     def attach_packed(self, request: bytes, init_args: bytes | None) -> Attachment:
@@ -174,7 +182,7 @@ class Chain:
         if not end:
             raise InvalidArgument(f"the handler name has more than {NAME_MAX_BYTES} bytes")
         kind = self._registry.get(name.decode("utf-8", "surrogateescape"))
-        _check_right(kind)
+        self._check_right(kind)
         if size and (init_args is None or len(init_args) < size):
             raise InvalidArgument("the attach arguments cannot be read", errno.EFAULT)
         arguments = unpack_arguments(kind.arguments, (init_args or b"")[:size])
@@ -194,7 +202,7 @@ class Chain:
             if attachment not in self.attachments:
                 raise InvalidArgument("that handler is not attached to this group")
             kind = self._registry.get(handler) if isinstance(handler, str) else handler
-            _check_right(kind)
+            self._check_right(kind)
             made = self._make(kind, attachment.arguments, attachment.exclusive)
             old, new = attachment.handler, made.handler
             take_over(new, old)
@@ -268,18 +276,18 @@ class Chain:
             give_back()
             raise
 
+    def _check_right(self, kind: type[Handler]) -> None:
+        is_for_all = kind.flags & HandlerFlags.UNPRIVILEGED or not self._needs_right
+        if not is_for_all and not capabilities.has("CAP_SYS_ADMIN"):
+            raise NotPermitted(
+                f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
+                "handlers flagged UNPRIVILEGED work without"
+            )
+
     def _check_free(self, exclusive: bool) -> None:
         if (exclusive and self.attachments) or any(a.exclusive for a in self.attachments):
             names = ", ".join(a.name for a in self.attachments)
             raise HandlerBusy(f"cannot attach: the group has {names} already; detach it first")
-
-
-def _check_right(kind: type[Handler]) -> None:
-    if not kind.flags & HandlerFlags.UNPRIVILEGED and not capabilities.has("CAP_SYS_ADMIN"):
-        raise NotPermitted(
-            f"cannot attach handler {kind.name!r}: it is for administrators (CAP_SYS_ADMIN); "
-            "handlers flagged UNPRIVILEGED work without"
-        )
 
 
 def _start(kind: type[Handler], arguments: dict[str, Any]) -> Handler:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._engines.base import Counters, Engine, Forbidder, KernelCounters, MarkingEngine
-from fanotify_fastpath._engines.choose import forbidder_of, make_engine
+from fanotify_fastpath._engines.choose import check_answers, forbidder_of, make_engine, needs_right
 from fanotify_fastpath._engines.fanotify.permission import Decide, PermissionEngine, PermissionOptions
 from fanotify_fastpath.chain import Attachment, Chain
 from fanotify_fastpath.errors import Closed, InvalidArgument
@@ -19,7 +19,7 @@ from fanotify_fastpath.mask import EVENT_FLAGS, Mask
 from fanotify_fastpath.roots import PathOrFd, Root, RootSet, identify
 from fanotify_fastpath.state import MapStorage
 
-EngineName = Literal["auto", "kernel", "fanotify"]
+EngineName = Literal["auto", "kernel", "fanotify", "daemon"]
 Submounts = Literal["follow", "skip"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _DENIABLE = Mask.OPEN_PERM | Mask.OPEN_EXEC_PERM | Mask.ACCESS_PERM | Mask.ALL_CHANGES_PERM
@@ -33,7 +33,8 @@ class Group(Closing):
     """
     A listener. Iterate over it for events, synchronously or with ``async for``.
 
-    :param engine: ``"auto"`` picks the best that works here
+    :param engine: ``"auto"`` picks the best that works here; ``"daemon"`` is for users without privilege: ``fanfpd``
+        watches for them
     :param submounts: whether what is mounted inside a subtree belongs to it
     :param include_self: report this process's own accesses too
     :param max_queued: events kept for a slow user; past it they are counted, and the count is an event in the stream
@@ -45,7 +46,8 @@ class Group(Closing):
     :param timeout_s: seconds after which an undecided permission event is answered anyway
     :param on_timeout: how: ``"allow"`` or ``"deny"``
     :raises UnsupportedFeature: the engine is not available here
-    :raises NotPermitted: the kernel refuses a group to this user
+    :raises NotPermitted: the kernel, or the daemon, refuses a group to this user
+    :raises LimitReached: the daemon gives this user no more groups
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Group(Closing):
         )
         self._permission: PermissionEngine | None = None
         self._forbidder: Forbidder | None = None
-        self._chain = Chain(self._refresh, self._catch_up)
+        self._chain = Chain(self._refresh, self._catch_up, needs_right=needs_right(self._engine))
         self._engine.use_chain(self._chain)
         self._marks: dict[Mark, list[tuple[Mark, MarkingEngine]]] = {}
         self._is_closed = False
@@ -101,7 +103,8 @@ class Group(Closing):
         :return: the mark, for :meth:`unmark`
         :raises InvalidArgument: the mask cannot be had in that scope
         :raises PathNotFound: no such path
-        :raises NotPermitted: CAP_SYS_ADMIN is missing (all scopes but inode need it)
+        :raises NotPermitted: CAP_SYS_ADMIN is missing (all scopes but inode need it), and there is no daemon; or the
+            daemon does not let this user watch there
         :raises UnsupportedFilesystem: this filesystem cannot be watched
         """
         self._check_open()
@@ -351,7 +354,7 @@ class Group(Closing):
 
     @property
     def kernel_counters(self) -> KernelCounters | None:
-        """What the programs of the kernel engine have counted up to now; None on engine fanotify."""
+        """What the programs of the kernel engine have counted up to now; None on other engines."""
         return self._engine.kernel_counters()
 
     @property
@@ -386,6 +389,7 @@ class Group(Closing):
 
     def _permission_engine(self) -> PermissionEngine:
         if self._permission is None:
+            check_answers(self._engine)
             self._permission = PermissionEngine(self._permission_options, self._engine.inject)
             self._permission.use_chain(self._chain)
         return self._permission

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Literal
 
 from fanotify_fastpath._closing import Closing
+from fanotify_fastpath._engines.choose import TAKES_PRIVILEGE
 from fanotify_fastpath._engines.fanotify.permission import Decide
 from fanotify_fastpath._engines.fanotify.permission.rule import GuardRule
-from fanotify_fastpath.errors import InvalidArgument, UnsupportedFeature
+from fanotify_fastpath.errors import InvalidArgument, NotPermitted, UnsupportedFeature
 from fanotify_fastpath.events import Event
 from fanotify_fastpath.group import EngineName, Group
 from fanotify_fastpath.marks import Mark, Scope
@@ -92,11 +93,13 @@ def guard(
     :raises InvalidArgument: *deny* has other than permission events
     :raises UnsupportedFeature: the engine, or this kernel, cannot deny that
     :raises PathNotFound: no such path
-    :raises NotPermitted: CAP_SYS_ADMIN is missing
+    :raises NotPermitted: CAP_SYS_ADMIN is missing; or *engine* is ``"daemon"``, which denies nothing
     :raises UnsupportedFilesystem: the filesystem cannot be guarded
     """
     if not paths:
         raise InvalidArgument("nothing to guard: give at least one path")
+    if engine == "daemon":
+        raise NotPermitted(f"cannot guard {paths[0]!r}: the daemon denies nothing; {TAKES_PRIVILEGE}")
     known = Mask.ALL_PERM | Mask.ALL_CHANGES_PERM
     if not deny & known or deny & ~(known | EVENT_FLAGS):
         raise InvalidArgument(f"{deny!r} is not a mask of permission events; OPEN_PERM | OPEN_EXEC_PERM, for example")

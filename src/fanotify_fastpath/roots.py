@@ -188,10 +188,10 @@ class RootSet:
         :param target: path or descriptor
         :param exclude: make it an exception instead of a root
         :return: its identity
-        :raises: as :func:`identify`
+        :raises: as :func:`identify`, and what a group says that cannot watch it; then nothing has changed
         """
         root = identify(target)
-        with self._changing():
+        with self._changing(root.key):
             self._put(root, not exclude)
         return root
 
@@ -203,7 +203,7 @@ class RootSet:
         :raises InvalidArgument: it is not in the set
         """
         key = self._find(target)
-        with self._changing():
+        with self._changing(key):
             self._drop(key)
 
     def discard(self, key: bytes) -> None:
@@ -214,12 +214,12 @@ class RootSet:
 
     def include(self, root: Root) -> None:
         """Include a root that is identified already."""
-        with self._changing():
+        with self._changing(root.key):
             self._put(root, True)
 
     def exclude(self, root: Root) -> None:
         """Make an exception of a root that is identified already."""
-        with self._changing():
+        with self._changing(root.key):
             self._put(root, False)
 
     @property
@@ -305,11 +305,22 @@ class RootSet:
         return key
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, key: bytes) -> Iterator[None]:
+        """Around a change of one root or exception."""
         for before in list(self._listeners.values()):
             before()
+        old = self._points.get(key)
         yield
-        self._changed()
+        try:
+            self._changed()
+        except FastpathError:  # somebody cannot do it: all have it as it was
+            if key in self._points:
+                self._drop(key)
+            if old is not None:
+                self._put(*old)
+            with contextlib.suppress(FastpathError):
+                self._changed()
+            raise
 
     def _changed(self) -> None:
         for listener in list(self._listeners):

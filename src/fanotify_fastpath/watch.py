@@ -70,7 +70,7 @@ def watch(
     :param merge: of equal events one that waits unread is enough (:class:`~fanotify_fastpath.group.Group`)
     :return: an iterator; also a context manager
     :raises PathNotFound: no such path
-    :raises NotPermitted: CAP_SYS_ADMIN is missing
+    :raises NotPermitted: CAP_SYS_ADMIN is missing, and there is no daemon
     :raises UnsupportedFilesystem: a filesystem cannot be watched
     """
     group = Group(engine=engine, submounts=submounts, include_self=include_self, max_queued=max_queued, merge=merge)

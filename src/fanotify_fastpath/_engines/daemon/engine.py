@@ -77,8 +77,8 @@ class DaemonEngine(RingEngine):
         """Begin to deliver events for *mark*."""
         if mark.scope not in (Scope.SUBTREE, Scope.INODE):
             raise UnsupportedFeature(
-                f"the daemon watches subtrees and single directories or files, not scope {mark.scope.value}; that takes"
-                " CAP_SYS_ADMIN, and engine='fanotify' or 'kernel'"
+                f"the daemon watches subtrees and single directories or files; scope {mark.scope.value} takes "
+                "CAP_SYS_ADMIN, and engine='fanotify' or 'kernel'"
             )
         self._while_there(lambda: self._add_mark(mark))
 

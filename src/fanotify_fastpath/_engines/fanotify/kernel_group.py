@@ -12,6 +12,7 @@ from typing import Final
 from fanotify_fastpath._engines.fanotify.cookie import Cookie
 from fanotify_fastpath._uapi import capabilities, syscalls
 from fanotify_fastpath._uapi.constants import AT_FDCWD, METADATA_LEN, InitFlag, MarkFlag
+from fanotify_fastpath._wire.addresses import socket_path
 from fanotify_fastpath.errors import (
     KernelRefused,
     NotPermitted,
@@ -62,24 +63,24 @@ class KernelGroup:
             self._cookie = Cookie(self.fd)
         return self._cookie
 
-    def mark(self, flags: int, mask: int, path: bytes, dir_fd: int = AT_FDCWD) -> None:
+    def mark(self, flags: int, mask: int, path: bytes, fd: int = AT_FDCWD) -> None:
         """
         Add a mark that asks for events.
 
-        :param path: the object; with *dir_fd* only the name of it in an error
-        :param dir_fd: an open descriptor of the object, instead of the path
+        :param path: the object; with *fd* only the name of it in an error
+        :param fd: an open descriptor of the object, instead of the path; ``O_PATH`` will do
         :raises NotPermitted: the caller lacks CAP_SYS_ADMIN
         :raises UnsupportedFilesystem: the filesystem cannot be marked so
         """
         try:
-            syscalls.fanotify_mark(self.fd, MarkFlag.ADD | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else b".")
+            syscalls.fanotify_mark(self.fd, MarkFlag.ADD | flags, mask, path=_name_of(path, fd))
         except OSError as exc:
             raise _mark_error(exc, path) from None
 
-    def unmark(self, flags: int, mask: int, path: bytes, dir_fd: int = AT_FDCWD) -> None:
+    def unmark(self, flags: int, mask: int, path: bytes, fd: int = AT_FDCWD) -> None:
         """Take event types off a mark; nothing happens if it is gone by now."""
         try:
-            syscalls.fanotify_mark(self.fd, MarkFlag.REMOVE | flags, mask, dir_fd, path if dir_fd == AT_FDCWD else b".")
+            syscalls.fanotify_mark(self.fd, MarkFlag.REMOVE | flags, mask, path=_name_of(path, fd))
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.EINVAL, errno.ENODEV, errno.ENOTDIR):
                 raise KernelRefused(
@@ -146,6 +147,20 @@ class KernelGroup:
                 self._cookie.close()
 
 
+def _name_of(path: bytes, fd: int) -> bytes:
+    """What the kernel is to be given as the path of an object: a relative one of a directory would not do for files."""
+    return path if fd == AT_FDCWD else b"/proc/self/fd/%d" % fd
+
+
+def may_mark_filesystems() -> bool:
+    """Tell whether the kernel lets this process watch more than single directories and files."""
+    try:
+        os.close(syscalls.fanotify_init(InitFlag.CLOEXEC | InitFlag.UNLIMITED_MARKS))
+    except OSError:
+        return False
+    return True
+
+
 def _init_error(exc: OSError) -> Exception:
     if exc.errno == errno.EMFILE:
         return KernelRefused(
@@ -163,6 +178,13 @@ def _init_error(exc: OSError) -> Exception:
     return KernelRefused(f"cannot make a fanotify group: {exc.strerror}", exc.errno)
 
 
+def _daemon() -> str:
+    """The daemon that does so for others, and how it can be had."""
+    if os.path.exists(socket_path()):
+        return "the daemon fanfpd, by engine='daemon'"
+    return f"the daemon fanfpd, which is not at {socket_path()} (root starts it: 'systemctl start fanfpd.socket')"
+
+
 _UNSUPPORTED: Final = {
     errno.EXDEV: "it is a btrfs subvolume, and the top level of its filesystem cannot be reached; mount subvolid=5",
     errno.ENODEV: "its filesystem has no id, so events there cannot be told apart",
@@ -174,8 +196,8 @@ def _mark_error(exc: OSError, path: bytes) -> Exception:
     what = f"cannot watch {os.fsdecode(path)!r}"
     if exc.errno in (errno.EPERM, errno.EACCES):
         return NotPermitted(
-            f"{what}: marking a whole filesystem or mount needs CAP_SYS_ADMIN; without it a single directory that you "
-            "may read can be watched (scope inode)",
+            f"{what}: marking a whole filesystem or mount needs CAP_SYS_ADMIN, or {_daemon()}; without either a single "
+            "directory that you may read can be watched (scope inode)",
             exc.errno,
             path,
         )
