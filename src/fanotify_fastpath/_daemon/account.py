@@ -5,6 +5,7 @@ What a connection took is given back when it is closed, however it ends. Limits 
 """
 
 import enum
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -176,7 +177,7 @@ class ConnectionAccount(Closing):
         """
         Count a request.
 
-        :raises LimitReached: too many in too short a time; says when the next one may come
+        :raises LimitReached: too many in too short a time (EAGAIN); says when the next one may come
         """
         limits = self.limits
         with self._accounts._lock:
@@ -186,7 +187,8 @@ class ConnectionAccount(Closing):
         if wait_s:
             raise LimitReached(
                 f"user {self._uid} makes more than requests_per_second = {limits.requests_per_second}; wait "
-                f"{wait_s:.3f} s, or have root raise {self._raisable('requests_per_second')}"
+                f"{wait_s:.3f} s, or have root raise {self._raisable('requests_per_second')}",
+                errno.EAGAIN,
             )
 
     def take(self, resource: Resource, n: int = 1) -> None:
