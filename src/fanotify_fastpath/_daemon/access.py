@@ -151,9 +151,7 @@ def _switch(numbers: _Numbers, credentials: Credentials) -> None:
             raise KernelRefused("cannot check a user's rights: the capabilities to pass over permissions stay")
 
 
-def _switch_back(
-    numbers: _Numbers, uid: int, gid: int, groups: list[int], caps: tuple[int, ...]
-) -> None:
+def _switch_back(numbers: _Numbers, uid: int, gid: int, groups: list[int], caps: tuple[int, ...]) -> None:
     try:
         _set_fs_ids(numbers, uid, gid)
         _set_groups(numbers, groups)

@@ -111,8 +111,12 @@ class Viewer(Protocol):
         """
         ...
 
-    def may_watch(self, root: Root) -> bool:
-        """Tell whether what happens to a marked object (scope inode), or directly in it, is seen now."""
+    def may_watch(self, root: Root) -> bool | None:
+        """
+        Tell whether what happens to a marked object (scope inode), or directly in it, is seen now.
+
+        :return: None when that cannot be told, because the object is gone
+        """
         ...
 
     def rights_changed(self, key: bytes | None) -> bool:

@@ -19,15 +19,16 @@ from fanotify_fastpath._engines.common.processes import Processes
 from fanotify_fastpath._engines.common.store import Store
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.common.turns import Turns
+from fanotify_fastpath._engines.common.viewer import Viewer
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
-from fanotify_fastpath._engines.fanotify.interest import STRUCTURE, Interest
+from fanotify_fastpath._engines.fanotify.interest import Interest
 from fanotify_fastpath._engines.fanotify.judge import Judge
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
 from fanotify_fastpath._engines.fanotify.lookup import Sources
 from fanotify_fastpath._engines.fanotify.objects import Objects
 from fanotify_fastpath._engines.fanotify.sender import Sender
 from fanotify_fastpath._engines.fanotify.sequence import Sequence
-from fanotify_fastpath._engines.fanotify.tree import Tree
+from fanotify_fastpath._engines.fanotify.tree import Directory, Tree
 from fanotify_fastpath._uapi.constants import MarkFlag
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
 from fanotify_fastpath.chain import Chain
@@ -51,20 +52,30 @@ class FanotifyEngine:
     :param follow_submounts: what is mounted inside a subtree belongs to it
     :param max_queued: events kept for a slow user before they are counted as lost
     :param with_tid: events carry the thread, and the process as far as it can be found
+    :param viewer: decides what is delivered, and how
     """
 
     name = "fanotify"
 
-    def __init__(self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        include_self: bool,
+        follow_submounts: bool,
+        max_queued: int,
+        with_tid: bool = False,
+        viewer: Viewer | None = None,
+    ) -> None:
         self.counters = Counters()
         self.superblocks: dict[bytes, Superblock] = {}
         self._turns = Turns()
         self._lock = self._turns.lock
         self._store = Store(max_queued, self._count_lost)
-        self._interest = Interest()
+        self._viewer = viewer
+        self._interest = Interest(is_viewed=viewer is not None)
         self._tree = Tree()
         sources = Sources(Processes(), self.superblocks, self._tree, self._interest)
-        self._sender = Sender(sources, self.counters, self._store, include_self, with_tid)
+        self._sender = Sender(sources, self.counters, self._store, include_self, with_tid, viewer)
         self._group: KernelGroup | None = None
         self._objects: Objects | None = None
         self._kernel_masks: dict[bytes, int] = {}
@@ -78,6 +89,8 @@ class FanotifyEngine:
         self._n_reads = 0
         self._pid = os.getpid()
         self._failure: Exception | None = None
+        if viewer is not None:
+            viewer.attach(self._tree, self._interest, self.superblocks, self._find)
 
     # --- marks and handlers ---
 
@@ -122,6 +135,10 @@ class FanotifyEngine:
         self._judge = Judge(self._group, self._sequence, self._tree, self._discovery, self._interest, self._sender)
         self._sequence.held.directory_at = self._tree.directory_at
         self._judge.on_root_gone = self._root_gone
+
+    def _find(self, key: bytes) -> Directory | None:
+        """Find the directory of that identity, for the viewer."""
+        return None if self._group is None else self._discovery.directory(key)
 
     def _new_group(self) -> KernelGroup:
         group = KernelGroup(with_tid=self._sender.with_tid)
@@ -187,7 +204,7 @@ class FanotifyEngine:
     def watch_filesystem(self, root: Root, mask: int) -> None:
         """See to it that the kernel reports at least *mask* for the filesystem of *root*."""
         superblock = self._superblock(root)
-        wanted = self._kernel_masks.get(superblock.fsid, 0) | mask | int(STRUCTURE)
+        wanted = self._kernel_masks.get(superblock.fsid, 0) | mask | self._interest.structure
         self._set_kernel_mask(superblock, wanted)
 
     def _superblock(self, root: Root) -> Superblock:
@@ -218,6 +235,8 @@ class FanotifyEngine:
                 del self.superblocks[superblock.fsid]
             raise
         self._kernel_masks[superblock.fsid] = mask
+        if self._viewer is not None and mask & ~old & Mask.ATTRIB:  # until now no change of rights was told
+            self._viewer.rights_changed(None)
 
     def _covered(self, dir_key: bytes, is_dir: bool) -> int:
         """Return the event types that the filesystem marks deliver of a directory."""
@@ -234,7 +253,7 @@ class FanotifyEngine:
         self._kernel_masks.pop(superblock.fsid, None)
         self.superblocks.pop(superblock.fsid, None)
         self._tree.drop_top(superblock.top_key)
-        self.tell(Mask.UNMOUNT, superblock.mount.mountpoint)
+        self.tell(Mask.UNMOUNT, superblock.mount.mountpoint, superblock.top_key)
         for mark in list(self._interest.marks):
             for root in mark.roots.roots:
                 if root.key[:FSID_BYTES] == superblock.fsid:
@@ -272,11 +291,18 @@ class FanotifyEngine:
         node = self._discovery.directory(root.key) if root.is_dir else None
         if node is not None:
             self._tree.anchor(node)
+        if self._viewer is not None:
+            self._viewer.stands(root)
+            self._release()
 
-    def tell(self, mask: Mask, path: bytes | None) -> None:
-        """Put an event about the stream itself into it."""
+    def tell(self, mask: Mask, path: bytes | None, key: bytes | None = None) -> None:
+        """
+        Put an event about the stream itself into it.
+
+        :param key: identity of what is at *path*, if that is not the path of a root with what is mounted below
+        """
         self.counters.n_rescans += 1 if mask & Mask.RESCAN else 0
-        self._sender.emit(Event(mask, path, is_dir=True), 0)
+        self._sender.emit(Event(mask, path, is_dir=True), 0, key)
 
     def _root_gone(self, key: bytes, path: bytes | None) -> None:
         is_root = False
@@ -285,7 +311,7 @@ class FanotifyEngine:
                 is_root = True
             roots.discard(key)
         if is_root:
-            self.tell(Mask.ROOT_GONE, path)
+            self.tell(Mask.ROOT_GONE, path, key)
 
     # --- reading ---
 
@@ -425,7 +451,10 @@ class FanotifyEngine:
         with self._lock:
             if not self._is_closed:
                 self._sender.now_ns = time.clock_gettime_ns(_CLOCK)
+                if self._viewer is not None:
+                    self._viewer.mounts_changed()
                 self._follower.refresh(self._interest.marks)
+                self._release()
         self._signal()
 
     def group_fds(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from fanotify_fastpath._engines.common.viewer import RIGHTS
 from fanotify_fastpath._engines.fanotify.tree import Directory, Inside
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.handlers import Depends
@@ -17,10 +18,14 @@ class Interest:
     """
     The marks of scope subtree and filesystem, and the root sets of the handlers.
 
+    :param is_viewed: the group has a viewer, who decides by rights and knows itself what the handlers' sets mean
     :ivar sets: all root sets in use
+    :ivar structure: event types that are asked for with every filesystem mark
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_viewed: bool = False) -> None:
+        self.structure = int(STRUCTURE) | RIGHTS if is_viewed else int(STRUCTURE)
+        self._is_viewed = is_viewed
         self.marks: list[Mark] = []
         self.chain: Chain | None = None
         self._wanted: dict[tuple[Inside, bytes], tuple[int, int]] = {}
@@ -63,7 +68,9 @@ class Interest:
 
     def is_watched(self, inside: Inside, fsid: bytes) -> bool:
         """Tell whether an object in these root sets is watched at all, handlers' sets included."""
-        return any(self.wanted(inside, fsid)) and all(set_id in inside for set_id in self._handler_sets)
+        if not any(self.wanted(inside, fsid)):
+            return False
+        return self._is_viewed or all(set_id in inside for set_id in self._handler_sets)
 
     def has_handler_sets(self) -> bool:
         """Tell whether handlers ask about root sets."""
@@ -82,7 +89,7 @@ class Interest:
                 is_subtree = mark.scope is Scope.SUBTREE
                 if mark.roots.on_filesystem(fsid) if is_subtree else mark.root.key[:FSID_BYTES] == fsid:
                     mask |= int(mark.mask)
-            mask = self._kernel_masks[fsid] = mask | int(STRUCTURE) if mask else 0
+            mask = self._kernel_masks[fsid] = mask | self.structure if mask else 0
         return mask
 
     def may_remember(self, node: Directory) -> bool:

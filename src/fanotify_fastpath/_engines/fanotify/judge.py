@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from fanotify_fastpath._engines.common.viewer import Viewer
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
 from fanotify_fastpath._engines.fanotify.interest import Interest
 from fanotify_fastpath._engines.fanotify.kernel_group import NEVER_IGNORED, KernelGroup
@@ -59,11 +60,13 @@ class Judge:
         self._sender = sender
         self._counters = sender.counters
         self._superblocks = sender.superblocks
+        self._viewer = sender.viewer
         self.on_root_gone: Callable[[bytes, bytes | None], None] = lambda key, path: None
 
     def judge(self, raw: Raw) -> None:
         """Decide about one record."""
         mask = raw.mask
+        shown = self._note_rights(self._viewer, raw) if self._viewer is not None and mask & _ATTRIB else None
         if mask & _DELETE and raw.obj is None:
             raw.obj = self._object_removed(raw)
         if mask & _OVERFLOW:
@@ -76,6 +79,23 @@ class Judge:
             self._judge_entry(raw, raw.dir)
         if mask & _DELETE and raw.obj is not None:
             self._removed(raw, raw.obj)
+        if shown is not None:
+            self._rescan(self._discovery.directory(shown), raw.pid)
+
+    def _note_rights(self, viewer: Viewer, raw: Raw) -> bytes | None:
+        """
+        Rights have changed.
+
+        :return: identity of a directory of which the kernel has dropped what the viewer may see now
+        """
+        if not raw.mask & _ONDIR:
+            return None
+        key = raw.dir if raw.name == _SELF else raw.obj
+        if not viewer.rights_changed(key):
+            return None
+        self._group.forget()
+        self._gain_moment = self._sequence.now()
+        return key
 
     def _object_removed(self, raw: Raw) -> bytes | None:
         """
@@ -180,6 +200,7 @@ class Judge:
         missed = is_dir and not is_expected and self._tree.is_elsewhere(raw.obj, raw.dir, raw.name)
         before = self._inside_at(old, raw.obj)
         old_path = self._path_at(old, raw.name, raw.obj)
+        was_hidden = is_dir and self._viewer is not None and self._viewer.moved(raw)
         if is_dir and raw.obj is not None:
             self._move_directory(raw, raw.obj, new)
         after = self._inside_at(new, raw.obj)
@@ -188,7 +209,7 @@ class Judge:
             self._move_mountpoints(old_path, new_path)
         if missed or (self._doubtful and any(self._doubts(side) for side in (old, new) if side is not None)):
             before = None
-        gains = is_dir and self._gains(before, after, fsid)
+        gains = was_hidden or (is_dir and self._gains(before, after, fsid))
         if gains or (is_dir and before != after):
             self._group.forget()
         must_rescan = gains or (is_dir and after is not None and self._may_hold_gains(after, fsid))
@@ -198,7 +219,7 @@ class Judge:
             self._send_rename(raw, before, after, old_path, new_path, fsid)
         if must_rescan and new_path is not None:
             self._counters.n_rescans += 1
-            self._sender.emit(Event(Mask.RESCAN, new_path, is_dir=True), raw.pid)
+            self._sender.emit(Event(Mask.RESCAN, new_path, is_dir=True), raw.pid, raw.obj)
 
     def _may_hold_gains(self, inside: Inside, fsid: bytes) -> bool:
         """
@@ -307,7 +328,7 @@ class Judge:
             node = self._tree.settle(directory)
             if self._interest.is_watched(node.inside, node.key[:FSID_BYTES]):
                 self._counters.n_rescans += 1
-                self._sender.emit(Event(Mask.RESCAN, node.path, is_dir=True), pid)
+                self._sender.emit(Event(Mask.RESCAN, node.path, is_dir=True), pid, node.key)
 
     def _inside_at(self, directory: Directory | None, obj: bytes | None) -> Inside | None:
         if directory is None:

@@ -6,6 +6,7 @@ from typing import Final
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.common.candidate import Candidate
 from fanotify_fastpath._engines.common.store import Store
+from fanotify_fastpath._engines.common.viewer import Viewer
 from fanotify_fastpath._engines.fanotify.lookup import RawLookup, Sources
 from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.tree import Inside
@@ -41,9 +42,22 @@ class Finding:
     :ivar old_path: for a rename: path before
     :ivar crossing: for a rename: the border that it crossed
     :ivar is_uncertain: that it happened is known, but not just when
+    :ivar is_by_object: a marked object led to it, not its place in the tree
+    :ivar is_unproven: whether the viewer may watch that object cannot be told any more
     """
 
-    __slots__ = ("crossing", "inside", "inside2", "is_uncertain", "name", "old_path", "path", "types")
+    __slots__ = (
+        "crossing",
+        "inside",
+        "inside2",
+        "is_by_object",
+        "is_uncertain",
+        "is_unproven",
+        "name",
+        "old_path",
+        "path",
+        "types",
+    )
 
     def __init__(
         self,
@@ -64,6 +78,8 @@ class Finding:
         self.old_path = old_path
         self.crossing = crossing
         self.is_uncertain = is_uncertain
+        self.is_by_object = False
+        self.is_unproven = False
 
 
 class Sender:
@@ -72,6 +88,7 @@ class Sender:
 
     :param sources: what is known of processes and filesystems
     :param store: takes each event of the stream
+    :param viewer: decides what is put into it
     :ivar chain: the handlers
     :ivar now_ns: CLOCK_BOOTTIME of the current batch
     """
@@ -83,12 +100,14 @@ class Sender:
         store: Store,
         include_self: bool,
         with_tid: bool,
+        viewer: Viewer | None = None,
     ) -> None:
         self.processes = sources.processes
         self.superblocks = sources.superblocks
         self.counters = counters
         self.include_self = include_self
         self.with_tid = with_tid
+        self.viewer = viewer
         self.chain: Chain | None = None
         self.now_ns = 0
         self._sources = sources
@@ -96,17 +115,25 @@ class Sender:
         self._own = os.getpid()
 
     def is_own(self, raw: Raw) -> bool:
-        """Tell whether this process did it, and count it as skipped if that is not wanted."""
-        if raw.pid != self._own or self.include_self:
+        """Tell whether this process (or the viewer's) did it, and count it as skipped if that is not wanted."""
+        if self.viewer is not None:
+            if not self._is_of(self.viewer, raw.pid):
+                return False
+        elif raw.pid != self._own or self.include_self:
             return False
         self.counters.n_skipped += 1
         return True
+
+    def _is_of(self, viewer: Viewer, pid: int) -> bool:
+        """Tell whether it was the process of the viewer, who may want that, or this one."""
+        tgid = self.processes.tgid_of(pid) if self.with_tid and pid else pid
+        return tgid == self._own or (tgid != 0 and tgid == viewer.own_tgid and not self.include_self)
 
     def send(self, raw: Raw, found: Finding) -> bool:
         """
         Ask the handlers, then deliver.
 
-        :return: True when a handler skipped it for a reason that holds for the whole directory
+        :return: True when it was skipped for a reason that holds for the whole directory
         """
         key = raw.dir if raw.name == _SELF else raw.obj
         superblock = self.superblocks.get(key[:FSID_BYTES]) if key is not None else None
@@ -147,14 +174,29 @@ class Sender:
             self.now_ns,
             undecided,
         )
-        self._put(event)
-        return False
+        if self.viewer is None:
+            self._put(event)
+            return False
+        return self._show(self.viewer, raw, found, event)
 
-    def emit(self, event: Event, pid: int) -> None:
-        """Put an event into the stream."""
+    def _show(self, viewer: Viewer, raw: Raw, found: Finding, event: Event) -> bool:
+        seen = viewer.see(raw, found, event)
+        if seen is not None:
+            self._put(seen)
+            return False
+        self.counters.n_skipped += 1
+        return raw.dir is not None and viewer.hides(raw.dir)
+
+    def emit(self, event: Event, pid: int, key: bytes | None = None) -> None:
+        """
+        Put an event about the stream itself into it.
+
+        :param key: identity of the directory that it is about
+        """
         event.time_ns = self.now_ns
         event.tgid, event.tid, event.process = self._who(pid)
-        self._put(event)
+        for each in (event,) if self.viewer is None else self.viewer.tell(event, key):
+            self._put(each)
 
     def _put(self, event: Event) -> None:
         self.counters.n_delivered += 1
