@@ -57,7 +57,8 @@ def build(output: Path) -> None:
     for source in [*sorted((_ROOT / "docs").glob("*.md")), _ROOT / "README.md", _ROOT / "CHANGELOG.md"]:
         write_page(source, output / f"{source.stem.lower()}.html")
     shutil.copytree(_ROOT / "samples", output / "samples", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(_ROOT / "LICENSE", output)
+    for extra in (_ROOT / "LICENSE", *sorted((_ROOT / "docs").glob("*.toml"))):
+        shutil.copy(extra, output)
     pdoc.render.configure(docformat="restructuredtext", show_source=False)
     pdoc.pdoc(*_MODULES, output_directory=output / "api")
 

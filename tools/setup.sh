@@ -21,6 +21,8 @@ btrfs-progs     mkfs.btrfs
 inotify-tools   inotifywait
 clang           clang
 libbpf-dev      /usr/include/bpf/bpf_helpers.h
+mandoc          mandoc
+systemd         systemd-analyze
 '
 # Virtual machines with other kernels: make test, make vm and the like.
 PACKAGES_VM='

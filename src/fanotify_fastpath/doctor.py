@@ -32,7 +32,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
     # The probes are imported on use: most programs never call this.
     from fanotify_fastpath import __version__
     from fanotify_fastpath._engines.choose import AUTO
-    from fanotify_fastpath._probes import fanotify, kernel, listing, paths, system
+    from fanotify_fastpath._probes import daemon, fanotify, kernel, listing, paths, system
     from fanotify_fastpath._probes.live import run_canary
 
     if path is None:
@@ -42,7 +42,7 @@ def diagnose(path: PathLike | Iterable[PathLike] | None = None, live: bool | Pat
     else:
         asked = list(path)
     path_reports = tuple(paths.probe(one) for one in asked)
-    engines = (kernel.probe(), fanotify.probe())
+    engines = (kernel.probe(), fanotify.probe(), daemon.probe())
     return Report(
         version=__version__,
         compiled=system.is_compiled(),

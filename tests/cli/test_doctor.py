@@ -24,7 +24,7 @@ def _can_open(engine: EngineName) -> bool:
 def test_each_engine_has_a_yes_or_no_and_a_reason() -> None:
     report = diagnose()
     assert isinstance(report, Report)
-    assert [engine.name for engine in report.engines] == ["kernel", "fanotify"]
+    assert [engine.name for engine in report.engines] == ["kernel", "fanotify", "daemon"]
     assert all(engine.reason and engine.checks for engine in report.engines)
     assert report.engine("kernel").available == _can_open("kernel")
     assert report.engine("kernel").reason

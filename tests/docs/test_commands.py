@@ -11,7 +11,7 @@ from fanotify_fastpath.cli.parser import parse
 
 from .pages import PAGES, ROOT, blocks
 
-COMMANDS = ("watch", "guard", "handlers", "doctor")
+COMMANDS = ("watch", "guard", "handlers", "doctor", "ps")
 
 
 def fanfp(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -53,6 +53,10 @@ def _run(arguments: list[str]) -> int:
         from fanotify_fastpath.cli import handlers
 
         return handlers.run(options)
+    if options.command == "ps":
+        from fanotify_fastpath.cli import ps
+
+        return ps.run(options)
     from fanotify_fastpath.cli import doctor
 
     return doctor.run(options)

@@ -92,3 +92,19 @@ examples:
 exit codes: 0 the report was made, whatever is in it; 1 a PATH does not exist, or --live saw no event;
   2 wrong usage; 3 and 4 --live had no permission, or is not supported there.
 """
+
+PS = """\
+List the groups that fanfpd serves, with user, process, roots, marks and what was told, lost and withheld: all groups
+for root, their own for others. The environment variable FANFPD_SOCKET names another socket than the usual one.
+"""
+
+PS_EPILOG = """\
+columns: told, events that were put into the ring; lost, those that found no room anywhere; withheld, those that the
+  user may not see (only root is told how many).
+
+examples:
+  fanfp ps
+  fanfp ps --json | jq '.[].uid'
+
+exit codes: 0 done; 1 the daemon does not answer; 2 wrong usage; 3 this user may not connect; 4 no daemon is there.
+"""

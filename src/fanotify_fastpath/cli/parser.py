@@ -86,6 +86,7 @@ def make_parser() -> Parser:
     _add_guard(commands)
     _add_handlers(commands)
     _add_doctor(commands)
+    _add_ps(commands)
     return parser
 
 
@@ -140,7 +141,7 @@ def _add_watch(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     what.add_argument(
         "--engine",
-        choices=("auto", "kernel", "fanotify"),
+        choices=("auto", "kernel", "fanotify", "daemon"),
         default="auto",
         help="which machinery (default: auto, the best that works here)",
     )
@@ -269,6 +270,13 @@ def _add_doctor(commands: "argparse._SubParsersAction[Parser]") -> None:
         const="",
         metavar="DIR",
         help="make a file in DIR (default: a temporary directory) and see whether its event comes",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_ps(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = commands.add_parser(
+        "ps", help="say whom the daemon serves, and with what", description=helptext.PS, epilog=helptext.PS_EPILOG
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
