@@ -209,14 +209,16 @@ class Connection:
                 self._ask(self._drawn_open(choices), choices)
             else:
                 self._ask(draw_request(choices, self._next()), choices)
-            self._read()
+            if choices.below(2):
+                self._read()
         if choices.below(2):
             self._throw(choices)
 
     def _watch(self, choices: Choices) -> None:
-        """Ask for what an honest client would."""
-        self._ask(messages.Open(self._next(), False, True, False, True, 4096 << choices.below(3)), choices)
-        self._ask(messages.Include(self._next(), 0, 1, True, b"/top"), choices, fd_at=choices.below(3))
+        """Ask for what an honest client would; with a name so long that the ring is soon full."""
+        path = (b"/top", b"/" + b"x" * 3900)[choices.below(2)]
+        self._ask(messages.Open(self._next(), False, True, False, True, messages.RING_MIN_BYTES), choices)
+        self._ask(messages.Include(self._next(), 0, 1, True, path), choices, fd_at=choices.below(3))
         self._ask(messages.Mark(self._next(), 0, _MASKS[choices.below(2)], 0), choices)
         for _ in range(choices.below(8)):
             self._ground.act(choices)
@@ -238,7 +240,7 @@ class Connection:
 
     def _drawn_open(self, choices: Choices) -> Request:
         flags = [choices.below(2) == 1 for _ in range(3)]
-        return messages.Open(self._next(), *flags, choices.below(8) > 0, 4096 << choices.below(6))
+        return messages.Open(self._next(), *flags, choices.below(8) > 0, messages.RING_MIN_BYTES << choices.below(3))
 
     def _ask(self, request: Request, choices: Choices, fd_at: int | None = None) -> None:
         """Ask, and take the answer, which must be this one's."""

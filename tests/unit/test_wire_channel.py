@@ -198,7 +198,7 @@ def test_fileno_is_readable_when_there_is_a_message_or_the_end(ends: Ends) -> No
 
 @pytest.mark.parametrize(
     ("message", "n_fds"),
-    [(INCLUDE, 0), (INCLUDE, 2), (Sync(1), 1), (Opened(1, "fanotify", "memory", 4096), 1)],
+    [(INCLUDE, 0), (INCLUDE, 2), (Sync(1), 1), (Opened(1, "fanotify", "memory", 1 << 16), 1)],
 )
 def test_other_descriptors_than_belong_to_a_message_are_not_sent(
     ends: Ends, message: Request | Answer, n_fds: int

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 import msgspec
 
 from fanotify_fastpath._wire.addresses import SOCKET_PATH
-from fanotify_fastpath._wire.messages import SETS_MAX
+from fanotify_fastpath._wire.messages import RING_MIN_BYTES, SETS_MAX
 from fanotify_fastpath.errors import InvalidArgument, NotPermitted, PathNotFound
 from fanotify_fastpath.mask import parse_mask
 
@@ -28,7 +28,10 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX, description=f"a whole number 
 SetCount = Annotated[int, msgspec.Meta(ge=0, le=SETS_MAX, description=f"a whole number from 0 to {SETS_MAX}")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=_MAX, description=f"a whole number from 1 to {_MAX}")]
 Size = Annotated[
-    int, msgspec.Meta(ge=4096, le=1 << 32, description='a size from 4 KiB to 4 GiB: a number of bytes, or "4 MiB"')
+    int,
+    msgspec.Meta(
+        ge=RING_MIN_BYTES, le=1 << 32, description='a size from 64 KiB to 4 GiB: a number of bytes, or "4 MiB"'
+    ),
 ]
 Path = Annotated[str, msgspec.Meta(pattern="^/", description="an absolute path")]
 Names = Annotated[tuple[str | int, ...], msgspec.Meta(description="a list of names or numbers")]

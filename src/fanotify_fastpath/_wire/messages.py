@@ -23,7 +23,8 @@ GROUPS_MAX: Final = 16
 #: root sets of one group: a record has a bit for each
 SETS_MAX: Final = 256
 PATH_MAX_BYTES: Final = 4096
-RING_MIN_BYTES: Final = 4096
+#: a page of any machine, and enough for any record
+RING_MIN_BYTES: Final = 1 << 16
 RING_MAX_BYTES: Final = 1 << 30
 #: characters of a text that explains; what is longer is cut
 TEXT_MAX: Final = 4096
