@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,11 +35,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     with contextlib.ExitStack() as exits:
         n_started = 0
 
-        def start_one(config: str = FOR_ALL, *options: str, where: str | None = None, **variables: str) -> Daemon:
+        def start_one(config: str = FOR_ALL, *options: str, where: str | None = None, **more: Any) -> Daemon:
             nonlocal n_started
             n_started += 1
             directory = tmp_path / (where or f"daemon{n_started}")
-            return exits.enter_context(Daemon(directory, config, *options, **variables))
+            return exits.enter_context(Daemon(directory, config, *options, **more))
 
         yield start_one
 

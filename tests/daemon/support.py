@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,10 +38,21 @@ class Daemon(Closing):
     :param directory: where its socket, its configuration and its log are
     :param config: text of the configuration
     :param options: more of its command line
+    :param before: a command that runs it
+    :param pass_fds: descriptors that it inherits
+    :param variables: more of its environment
     :ivar socket_path: where it listens
     """
 
-    def __init__(self, directory: Path, config: str = FOR_ALL, *options: str, **variables: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        config: str = FOR_ALL,
+        *options: str,
+        before: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+        **variables: str,
+    ) -> None:
         directory.mkdir(exist_ok=True)
         directory.chmod(0o755)
         self.directory = directory
@@ -56,7 +67,8 @@ class Daemon(Closing):
         self._notices.settimeout(DEADLINE_S)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(*options),
+                [*before, *self.command(*options)],
+                pass_fds=pass_fds,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -177,7 +189,11 @@ class Puppet(Closing):
         os.close(child_reads)
         os.close(child_writes)
         self._reader = open(self._answers, "rb")  # noqa: SIM115
-        self._result()
+        try:
+            self._result()
+        except BaseException:
+            self.close()
+            raise
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):

@@ -97,4 +97,4 @@ class Supply:
     def _tell_losses(self) -> None:
         """The number of records lost stands in every record, so any one will do."""
         if self.n_dropped > self._n_told:
-            self._put(self.records.of_stream(Told(Mask(0)), self.n_dropped))
+            self._put(self.records.of_stream(Told(Mask.Q_OVERFLOW), self.n_dropped))
