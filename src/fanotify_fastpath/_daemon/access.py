@@ -154,7 +154,8 @@ def _switch(numbers: _Numbers, credentials: Credentials) -> None:
 def _switch_back(numbers: _Numbers, uid: int, gid: int, groups: list[int], caps: tuple[int, ...]) -> None:
     try:
         _set_fs_ids(numbers, uid, gid)
-        _set_groups(numbers, groups)
+        if os.getgroups() != groups:
+            _set_groups(numbers, groups)
         if _capabilities(numbers) != caps:
             _set_capabilities(numbers, caps)
     except OSError as exc:
