@@ -27,6 +27,7 @@ tried, why it failed and what to do next. Lost events are never an exception: th
 
 import errno
 import os
+from typing import Any, TypeVar
 
 
 class FastpathError(Exception):
@@ -37,6 +38,9 @@ class FastpathError(Exception):
     """
 
     errno: int | None  # no value here: it would hide that of OSError
+
+
+_E = TypeVar("_E", bound="_OSFastpathError")
 
 
 class _OSFastpathError(FastpathError, OSError):
@@ -56,6 +60,17 @@ class _OSFastpathError(FastpathError, OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), self.errno, self.strerror, self.filename, vars(self))
+
+
+def _remade(kind: type[_E], code: int, message: str, filename: str | None, data: dict[str, Any]) -> _E:
+    """An error that another process has pickled."""
+    made = kind.__new__(kind)
+    _OSFastpathError.__init__(made, message, code, filename)
+    vars(made).update(data)
+    return made
 
 
 class InvalidArgument(_OSFastpathError, ValueError):

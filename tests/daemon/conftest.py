@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from fanotify_fastpath import Group
+from fanotify_fastpath._wire.addresses import SOCKET_VARIABLE
 from mounting import Filesystem, is_root_required
 
+from .fake_daemon import FakeDaemon
 from .support import FOR_ALL, Daemon, open_up
 
 REASON = "the daemon needs root"
@@ -54,3 +57,26 @@ def daemon(start: Callable[..., Daemon]) -> Daemon:
 def top(filesystem: Filesystem) -> Path:
     """A directory that every user may use."""
     return open_up(filesystem.dir)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
+    """A daemon that only pretends, and is found by clients."""
+    monkeypatch.setenv(SOCKET_VARIABLE, os.fspath(tmp_path / "socket"))
+    with FakeDaemon(tmp_path / "socket") as made:
+        yield made
+
+
+@pytest.fixture
+def group(fake: FakeDaemon) -> Iterator[Group]:
+    """A group that is served by it."""
+    with Group(engine="daemon") as made:
+        yield made
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Some directories that can be roots there."""
+    for name in ("a/in", "b"):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+    return tmp_path / "tree"

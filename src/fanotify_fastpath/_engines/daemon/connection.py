@@ -147,7 +147,8 @@ class Connection(Closing):
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         # before the ring is looked at: what comes from now on makes it readable again
         with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_fd, _WAKE_BYTES)
+            if not os.read(self._wake_fd, _WAKE_BYTES):  # nobody is left who could write
+                self.is_over = True
         while len(batch := self._take()):
             handle(batch)
             if not self.is_over and batch.column("boot_ns")[-1] > now_ns:

@@ -22,7 +22,14 @@ from fanotify_fastpath._engines.daemon.reading import Reading
 from fanotify_fastpath._engines.daemon.resuming import Resuming
 from fanotify_fastpath._wire.addresses import CONNECT_TIMEOUT_S, socket_path
 from fanotify_fastpath._wire.told import Told
-from fanotify_fastpath.errors import FastpathError, KernelRefused, LimitReached, PathNotFound, UnsupportedFeature
+from fanotify_fastpath.errors import (
+    Closed,
+    FastpathError,
+    KernelRefused,
+    LimitReached,
+    PathNotFound,
+    UnsupportedFeature,
+)
 from fanotify_fastpath.events import Crossing
 from fanotify_fastpath.marks import Mark, Scope, subtree_roots
 from fanotify_fastpath.mask import Mask as Types
@@ -84,6 +91,8 @@ class DaemonEngine(RingEngine):
 
     def _add_mark(self, mark: Mark) -> None:
         self.catch_up()
+        if self._connection is None:
+            raise ConnectionLost
         self._marks.append(mark)
         if mark.scope is Scope.SUBTREE:
             mark.roots.on_change(self.refresh, self.catch_up)
@@ -303,6 +312,10 @@ class DaemonEngine(RingEngine):
         self._is_settled.set()
 
     # --- life ---
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise Closed("the group is closed")
 
     def close(self) -> None:
         """Undo everything; a :meth:`read` that waits in another thread ends, and whoever waits for the daemon."""
