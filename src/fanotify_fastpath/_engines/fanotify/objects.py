@@ -77,7 +77,7 @@ class Objects:
         except OSError as exc:
             raise PathNotFound(f"cannot watch {os.fsdecode(path)!r}: {exc.strerror}", path=path) from None
         try:
-            self.group.mark(_FLAGS[mark.scope], int(mark.mask) | RIGHTS, path, fd)
+            self.group.mark(_FLAGS[mark.scope], int(mark.mask) | _rights(mark), path, fd)
         finally:
             os.close(fd)
             superblock.release()
@@ -95,7 +95,7 @@ class Objects:
             if self._viewer is None:
                 self.group.unmark(_FLAGS[mark.scope], mask, mark.root.path)
             else:
-                self._remove_viewed(mark, mask & ~RIGHTS if others else mask | RIGHTS)
+                self._remove_viewed(mark, mask & ~_rights(mark) if others else mask | _rights(mark))
 
     def _remove_viewed(self, mark: Mark, mask: int) -> None:
         superblock = self._superblock_of(mark.root.key[:FSID_BYTES])
@@ -216,3 +216,8 @@ class Objects:
             if mark.scope is Scope.INODE and mark.root.key == key:
                 return mark.root.path
         return None
+
+
+def _rights(mark: Mark) -> int:
+    """What tells of changes of the rights to a marked object; the kernel refuses flags for directories on files."""
+    return RIGHTS if mark.root.is_dir else RIGHTS & ~int(Mask.ONDIR)
