@@ -19,6 +19,7 @@ from fanotify_fastpath._bpf.ring import RingReader
 from fanotify_fastpath._daemon import session as session_module
 from fanotify_fastpath._daemon.account import Accounts
 from fanotify_fastpath._daemon.config import Limits
+from fanotify_fastpath._daemon.descriptors import Descriptors
 from fanotify_fastpath._daemon.peer import Credentials, Peer
 from fanotify_fastpath._daemon.policy import Rights
 from fanotify_fastpath._daemon.session import Session
@@ -116,6 +117,7 @@ class Host:
     engine_name = "fanotify"
 
     def __init__(self) -> None:
+        self.descriptors = Descriptors(1 << 10)
         self.has_ended = threading.Event()
         self.session: Session | None = None
 

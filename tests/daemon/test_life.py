@@ -210,15 +210,33 @@ def test_it_survives_having_no_descriptor_left(daemon: Daemon, top: Path, n_left
         with opened_as(daemon, OTHER_USER) as other:
             other.begin("connect_many", 6)
             wait_until(lambda: "cannot accept" in daemon.log() or "refused" in daemon.log(), "it has none left")
-            user.make_files(top, 1)
-            assert paths(user.hear(), Mask.CREATE, top) == ["file0"]
             before = cpu_s(daemon)
             time.sleep(1)
             assert cpu_s(daemon) - before < 0.25
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
             other.finish()
-            assert other.connect_many(1) == ["Welcome"]
+            other.connect()
+            other.watch(top, Mask.CREATE)
+            other.make_files(top, 1)
+            assert paths(other.hear(), Mask.CREATE, top) == ["file0"]
         assert daemon.log().count("\n") < 200
+
+
+def test_groups_are_refused_before_there_is_no_descriptor_left(start: Start, top: Path) -> None:
+    daemon = start(FOR_ALL, before=["prlimit", "--nofile=1000:1000"])
+    with opened_as(daemon) as user, opened_as(daemon, OTHER_USER) as other:
+        other.watch(top, Mask.CREATE)
+        user.hello()
+        answers = []
+        while isinstance(answer := user.open(), messages.Opened):
+            answers.append(answer)
+            user.connect()
+            user.hello()
+        assert failed(answer) == "LimitReached"
+        assert "LimitNOFILE" in answer.message
+        assert len(answers) > 1
+        other.make_files(top, 1)
+        assert paths(other.hear(), Mask.CREATE, top) == ["file0"]
 
 
 # --- configurations that change ---

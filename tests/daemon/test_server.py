@@ -301,7 +301,7 @@ def test_many_groups_are_told_in_parts(daemon: Daemon) -> None:
         for _ in range(messages.GROUPS_MAX + 2):
             user.connect()
             user.hello()
-            user.open(ring_bytes=1 << 12)
+            user.open(ring_bytes=messages.RING_MIN_BYTES)
         first = user.ask(messages.Status)
         assert first.more
         rest = user.ask(messages.Status, after=first.groups[-1].group)
@@ -360,7 +360,7 @@ def test_rings_are_limited(start: Callable[..., Daemon]) -> None:
         assert user.open(ring_bytes=1 << 16).ring_bytes == 1 << 16
         user.connect()
         user.hello()
-        assert failed(user.open(ring_bytes=1 << 12)) == "LimitReached"
+        assert failed(user.open(ring_bytes=messages.RING_MIN_BYTES)) == "LimitReached"
 
 
 def test_requests_are_limited(start: Callable[..., Daemon]) -> None:

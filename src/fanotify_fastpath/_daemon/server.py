@@ -8,7 +8,6 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import select
 import signal
 import socket
@@ -21,6 +20,7 @@ from typing import Final
 from fanotify_fastpath._daemon.account import Accounts
 from fanotify_fastpath._daemon.activation import Notifier
 from fanotify_fastpath._daemon.config import CONFIG_PATH, Config
+from fanotify_fastpath._daemon.descriptors import Descriptors, raise_limit
 from fanotify_fastpath._daemon.listening import Listener, listen
 from fanotify_fastpath._daemon.logs import log, log_bounded, log_failure, set_level
 from fanotify_fastpath._daemon.peer import Peer
@@ -53,7 +53,14 @@ class Server:
     server_name: str
     engine_name = ENGINE_NAME
 
-    def __init__(self, config: Config, load: Callable[[], Config], listener: Listener, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        listener: Listener,
+        notifier: Notifier,
+        descriptors: Descriptors,
+    ) -> None:
         from fanotify_fastpath import __version__
 
         self.server_name = f"fanfpd {__version__}"
@@ -62,6 +69,7 @@ class Server:
         self._policy = Policy(config)
         self._listener = listener
         self._notifier = notifier
+        self.descriptors = descriptors
         self._accounts = Accounts(config.daemon.max_connections, config.path or CONFIG_PATH)
         self._sessions: dict[int, Session] = {}
         self._change = threading.Condition()
@@ -246,10 +254,10 @@ def serve(config: Config, load: Callable[[], Config]) -> None:
     :raises KernelRefused: another daemon serves that socket
     """
     check_capable()
-    _raise_descriptor_limit()
+    descriptors = Descriptors(raise_limit())
     notifier = Notifier()
     with listen(config.daemon.socket, config.daemon.mode, socket_gid(config)) as listener:
-        has_ended = Server(config, load, listener, notifier).serve()
+        has_ended = Server(config, load, listener, notifier, descriptors).serve()
     if not has_ended:
         leave()
 
@@ -265,13 +273,6 @@ def check_capable() -> None:
     if missing:
         raise NotPermitted(f"the daemon cannot work without {', '.join(missing)}; start it as root")
     KernelGroup().close()
-
-
-def _raise_descriptor_limit() -> None:
-    """Clients need some each; how many there are is limited elsewhere."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def leave() -> None:

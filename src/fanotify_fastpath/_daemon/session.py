@@ -19,6 +19,7 @@ import msgspec
 
 from fanotify_fastpath._daemon.access import check_root
 from fanotify_fastpath._daemon.account import ConnectionAccount
+from fanotify_fastpath._daemon.descriptors import PER_CONNECTION, PER_GROUP, Descriptors
 from fanotify_fastpath._daemon.group import ClientGroup, open_group
 from fanotify_fastpath._daemon.logs import log_bounded, log_failure
 from fanotify_fastpath._daemon.peer import Peer
@@ -43,6 +44,7 @@ class Host(Protocol):
 
     server_name: str
     engine_name: str
+    descriptors: Descriptors
 
     def statuses(self, uid: int, after: int) -> tuple[list[messages.GroupStatus], bool]: ...
     def ended(self, session: "Session") -> None: ...
@@ -65,6 +67,7 @@ class Session:
 
     :param connection: it is the session's from now on, and so are *peer* and *account*
     :ivar number: of this connection, never used again
+    :raises LimitReached: there are too many for the descriptors that there are
     """
 
     def __init__(
@@ -79,16 +82,22 @@ class Session:
         self.peer = peer
         self.rights = rights
         self._host = host
+        self._n_promised = 0
         self._channel = channel
         self._account = account
         self._group: ClientGroup | None = None
         self._client = ""
         self._is_greeted = False
         self._stop: _Stop | None = None
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._wake_lock = threading.Lock()
         self._deaf_until_s = 0.0
         self._began_s = time.monotonic()
+        self._wake_lock = threading.Lock()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self._promise(PER_CONNECTION)
+        except LimitReached:
+            os.close(self._wake_fd)
+            raise
 
     def start(self) -> None:
         """
@@ -115,12 +124,18 @@ class Session:
     def close(self) -> None:
         """Close everything; for a session that runs only from its own thread."""
         with contextlib.ExitStack() as exits:
+            exits.callback(self._promise, -self._n_promised)
             exits.callback(self._account.close)
             exits.callback(self.peer.close)
             exits.callback(self._close_wake)
             exits.callback(self._channel.close)
             if self._group is not None:
                 exits.callback(self._group.close)
+
+    def _promise(self, n_descriptors: int) -> None:
+        """Have some more descriptors; less than 0: give them back."""
+        self._host.descriptors.take(n_descriptors)
+        self._n_promised += n_descriptors
 
     def _close_wake(self) -> None:
         with self._wake_lock:
@@ -290,7 +305,12 @@ class Session:
     def _open(self, request: messages.Open) -> None:
         if self._group is not None:
             raise InvalidArgument("the connection has a group; connect once more for another one")
-        group = self._group = open_group(request, self.peer, self._account)
+        self._promise(PER_GROUP)
+        try:
+            group = self._group = open_group(request, self.peer, self._account)
+        except BaseException:
+            self._promise(-PER_GROUP)
+            raise
         ring = group.ring
         self._channel.send(
             messages.Opened(request.id, self._host.engine_name, "memory", ring.size_bytes), (ring.fd, ring.wake_fd)

@@ -80,15 +80,17 @@ class Processes:
 
     One that is seen for the first time is looked at at once, for it may end. One that is known is looked at when
     somebody asks for what may have changed, at the latest when the next batch begins.
+
+    :param max_open: processes that are kept, with two descriptors each
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_open: int = _MAX_OPEN) -> None:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._batch: dict[int, Process] = {}
         self._later: deque[LaterProcess[_Known]] = deque()
         # events are looked at by any thread
         self._lock = threading.Lock()
-        self._max_open = _MAX_OPEN
+        self._max_open = max_open
 
     def begin(self) -> None:
         """What was looked at before may have changed: look again on next use."""

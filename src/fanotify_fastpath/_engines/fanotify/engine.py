@@ -42,6 +42,8 @@ from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 _DRAIN_MAX_NS: Final = 20_000_000
 _RECORDS_PER_LOOK: Final = 64
 _CLOCK: Final = time.CLOCK_BOOTTIME
+#: processes that a group with a viewer keeps open: it is one of many in a daemon
+VIEWED_PROCESSES_MAX: Final = 64
 
 
 class FanotifyEngine:
@@ -74,7 +76,8 @@ class FanotifyEngine:
         self._viewer = viewer
         self._interest = Interest(is_viewed=viewer is not None)
         self._tree = Tree()
-        sources = Sources(Processes(), self.superblocks, self._tree, self._interest)
+        processes = Processes() if viewer is None else Processes(VIEWED_PROCESSES_MAX)
+        sources = Sources(processes, self.superblocks, self._tree, self._interest)
         self._sender = Sender(sources, self.counters, self._store, include_self, with_tid, viewer)
         self._group: KernelGroup | None = None
         self._objects: Objects | None = None
