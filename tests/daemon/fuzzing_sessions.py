@@ -48,7 +48,7 @@ _MASKS: Final = [0x40000FC2, 0x10000302, 0x2, 0x8, 0x100, 0x40000FFF, 0x10000, 1
 
 #: a process that does what it is told, in bytes of two: where and what
 _ACTOR: Final = """
-import os, sys
+import os, shutil, sys
 from pathlib import Path
 top, n = Path(sys.argv[1]), 0
 while order := sys.stdin.buffer.read(2):
@@ -63,8 +63,10 @@ while order := sys.stdin.buffer.read(2):
         for path in [*place.glob("new*")][:2]:
             path.rename(top / "open" / f"renamed{n}{path.name}")
     else:
-        for path in [*place.rglob("*new*")]:
+        for path in [*place.glob("*new*")]:
             path.unlink()
+        for path in [*place.glob("directory*")]:
+            shutil.rmtree(path)
     os.write(1, b".")
 """
 

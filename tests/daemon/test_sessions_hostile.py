@@ -22,7 +22,7 @@ def ground(filesystem: Filesystem) -> Iterator[Ground]:
         one.close()
 
 
-@pytest.mark.parametrize("n", [150, pytest.param(30_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n", [150, pytest.param(20_000, marks=pytest.mark.long)])
 def test_each_request_is_answered_and_nothing_is_left(ground: Ground, n: int) -> None:
     n_fds, n_threads = n_descriptors(), threading.active_count()
     totals = [0, 0, 0]
