@@ -3,6 +3,7 @@
 import math
 import random
 import threading
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -156,6 +157,31 @@ def test_requests_of_all_connections_of_a_user_come_from_one_bucket() -> None:
     account.request()
     with pytest.raises(errors.LimitReached):
         other.request()
+
+
+def test_what_has_happened_is_counted() -> None:
+    accounts = Accounts(3, clock=FakeClock())
+    limits = Limits(connections_per_user=1, marks_per_group=0, requests_per_second=1, requests_burst=1)
+    refused: list[str] = []
+
+    def attempt(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except errors.LimitReached:
+            refused.append("")
+
+    account = accounts.connect(1, limits)
+    attempt(lambda: accounts.connect(1, limits))
+    attempt(lambda: account.take(Resource.MARKS))
+    attempt(account.request)
+    attempt(account.request)
+    account.close()
+    counted = accounts.counted()
+    assert (counted.n_connections, counted.n_requests) == (1, 2)
+    assert counted.n_refused == {"connections_per_user": 1, "marks_per_group": 1, "requests_per_second": 1}
+    assert len(refused) == 3
+    counted.n_refused.clear()
+    assert accounts.counted().n_refused
 
 
 def test_who_connects_anew_gets_no_new_tokens() -> None:

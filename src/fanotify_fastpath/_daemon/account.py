@@ -9,7 +9,9 @@ import errno
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import NoReturn
 
 from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._daemon.config import CONFIG_PATH, Limits
@@ -94,6 +96,30 @@ class TokenBucket:
         self._at_s = now_s
 
 
+@dataclass(slots=True)
+class Counted:
+    """
+    What has happened since the daemon was started.
+
+    :ivar n_connections: accepted
+    :ivar n_requests: made, also those that were too many
+    :ivar n_refused: refusals by the key of the limit
+    """
+
+    n_connections: int = 0
+    n_requests: int = 0
+    n_refused: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, key: str, sentence: str, code: int | None = None) -> NoReturn:
+        """
+        Count a refusal.
+
+        :raises LimitReached: always
+        """
+        self.n_refused[key] = self.n_refused.get(key, 0) + 1
+        raise LimitReached(sentence, code)
+
+
 class _User:
     """What one user has in all connections."""
 
@@ -117,6 +143,7 @@ class Accounts:
         self._clock = clock
         self._lock = threading.Lock()
         self._n_connections = 0
+        self._counted = Counted()
         # kept for a while after the last connection: a user who connects anew gets no new tokens by that
         self._users: dict[int, _User] = {}
 
@@ -128,9 +155,10 @@ class Accounts:
         """
         with self._lock:
             if self._n_connections >= self.max_connections:
-                raise LimitReached(
+                self._counted.refuse(
+                    "max_connections",
                     f"all users together have {self._n_connections} connections, and max_connections = "
-                    f"{self.max_connections}; root can raise it under [daemon] in {self._source}"
+                    f"{self.max_connections}; root can raise it under [daemon] in {self._source}",
                 )
             user = self._users.get(uid)
             if user is None:
@@ -139,6 +167,7 @@ class Accounts:
             account = ConnectionAccount(self, uid, user, limits)
             account._charge(Resource.CONNECTIONS, 1)
             self._n_connections += 1
+            self._counted.n_connections += 1
         return account
 
     def used(self, uid: int) -> dict[Resource, int]:
@@ -146,6 +175,11 @@ class Accounts:
         with self._lock:
             user = self._users.get(uid)
             return dict(user.used) if user else dict.fromkeys(_PER_USER, 0)
+
+    def counted(self) -> Counted:
+        """Return what has happened, as it is now."""
+        with self._lock:
+            return replace(self._counted, n_refused=dict(self._counted.n_refused))
 
     @property
     def n_connections(self) -> int:
@@ -184,12 +218,14 @@ class ConnectionAccount(Closing):
             bucket = self._user.bucket
             bucket.configure(limits.requests_per_second, limits.requests_burst)
             wait_s = bucket.take()
-        if wait_s:
-            raise LimitReached(
-                f"user {self._uid} makes more than requests_per_second = {limits.requests_per_second}; wait "
-                f"{wait_s:.3f} s, or have root raise {self._raisable('requests_per_second')}",
-                errno.EAGAIN,
-            )
+            self._accounts._counted.n_requests += 1
+            if wait_s:
+                self._accounts._counted.refuse(
+                    "requests_per_second",
+                    f"user {self._uid} makes more than requests_per_second = {limits.requests_per_second}; wait "
+                    f"{wait_s:.3f} s, or have root raise {self._raisable('requests_per_second')}",
+                    errno.EAGAIN,
+                )
 
     def take(self, resource: Resource, n: int = 1) -> None:
         """
@@ -241,9 +277,10 @@ class ConnectionAccount(Closing):
         limit: int = getattr(self.limits, key)
         if has + n > limit:
             more = f"{n} more" if n > 1 else "one more"
-            raise LimitReached(
+            self._accounts._counted.refuse(
+                key,
                 f"{who} has {has} {resource.value}, and {more} would pass {key} = {limit}; close what is not "
-                f"needed, or have root raise {self._raisable(key)}"
+                f"needed, or have root raise {self._raisable(key)}",
             )
 
     def _raisable(self, key: str) -> str:
