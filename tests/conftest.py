@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> str:
     if "kernel" in ENGINES:
         return "engine kernel: works here"
+    if "daemon" in ENGINES:
+        return "engine daemon, as an ordinary user"
     return "engine kernel: does not work here; what needs it is left to virtual machines (tools/vm test)"
 
 

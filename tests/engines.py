@@ -13,6 +13,8 @@ def is_promised() -> bool:
 
 
 def _engines() -> tuple[EngineName, ...]:
+    if os.environ.get("FP_ENGINE") == "daemon":  # the scenarios by an ordinary user: see scenarios/users.py
+        return ("daemon",)
     if is_promised():
         return ("fanotify", "kernel")
     with contextlib.suppress(FastpathError), Group(engine="kernel"):

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from daemon.support import Daemon, open_up
 from engines import ENGINES
 from fanotify_fastpath import Group, Mask, Scope, watch
 from fanotify_fastpath._engines.kernel import dispatcher
 from fanotify_fastpath._uapi.mountinfo import read_mounts
 from fanotify_fastpath.errors import NotPermitted, UnsupportedFeature
 from fanotify_fastpath.group import EngineName
-from mounting import Filesystem, Mounter
+from mounting import Filesystem, Filesystems, Mounter
+from outcomes import wait_until
 
+from . import users
 from .support import Ears, Other
 
 #: FP_PATH_MAX in bpf/include/fp_abi.h, FP_CLIMB_MAX in bpf/include/tables.bpf.h
@@ -66,6 +69,57 @@ def _programs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def session_mounts() -> Iterator[Mounter]:
+    mounter = users.session_mounter()
+    try:
+        yield mounter
+    finally:
+        mounter.undo()
+
+
+@pytest.fixture(scope="session")
+def filesystems(session_mounts: Mounter) -> Filesystems:
+    kind = users.UsersFilesystems if users.IS_USER else Filesystems
+    return kind(session_mounts)
+
+
+@pytest.fixture
+def mounts(no_leaks: None, session_mounts: Mounter) -> Iterator[Mounter]:
+    kind = users.UsersMounter if users.IS_USER else Mounter
+    mounter = kind(session_mounts.new_dir("test"))
+    try:
+        yield mounter
+    finally:
+        mounter.undo()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with users.as_root():
+        return users.own(open_up(tmp_path_factory.mktemp("scenario")))
+
+
+@pytest.fixture(scope="session")
+def _daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon | None]:
+    """What serves the user, if one plays."""
+    if not users.IS_USER:
+        yield None
+        return
+    with users.daemon_of(tmp_path_factory.mktemp("daemon")) as daemon:
+        yield daemon
+
+
+@pytest.fixture(autouse=True)
+def _played_by(_daemon: Daemon | None) -> Iterator[None]:
+    """Who plays; in the end nothing is left in the daemon."""
+    before = _daemon and (_daemon.n_threads(), _daemon.descriptors())
+    with users.as_user():
+        yield
+    if _daemon:
+        wait_until(lambda: (_daemon.n_threads(), _daemon.descriptors()) == before, "the daemon closes everything")
+
+
+@pytest.fixture(scope="session")
 def other() -> Iterator[Other]:
     """Another process, which lives as long as the session."""
     with Other() as process:
@@ -112,6 +166,16 @@ class Stage:
         (root,) = {mount.root.rstrip(b"/") for mount in read_mounts().values() if mount.mountpoint == mountpoint}
         return root + path[len(mountpoint) :]
 
+    @property
+    def whole(self) -> tuple[Path, Scope]:
+        """Place and scope of a mark by which all is heard that this test does on its filesystem."""
+        return (self.top, Scope.SUBTREE) if users.IS_USER else (self.filesystem.mountpoint, Scope.FILESYSTEM)
+
+    def mark_whole(self, group: Group, events: Mask) -> None:
+        """Mark all of the filesystem that this test may."""
+        target, scope = self.whole
+        group.mark(target, events, scope=scope)
+
     def group(self, **options: Any) -> Group:
         """Open a group on the engine; it is closed when the test ends."""
         return self.exits.enter_context(Group(engine=self.engine, **options))
@@ -128,7 +192,7 @@ class Stage:
             watched = self.exits.enter_context(watch(root, events=events, exclude=exclude, **options))
             return self.ears(watched.group)
         group = self.group(**options)
-        group.mark(self.filesystem.mountpoint, events | Mask.ONDIR, scope=Scope.FILESYSTEM)
+        self.mark_whole(group, events | Mask.ONDIR)
         group.attach("monitor-subtree", roots=[root], exclude=list(exclude))
         return self.ears(group)
 
@@ -171,9 +235,11 @@ def top(filesystem: Filesystem) -> Path:
 def cgroup(mounts: Mounter) -> Iterator[Path]:
     """A cgroup of the test's own."""
     path = mounts.mount(mounts.new_dir("cgroup2"), "-t", "cgroup2", "none") / f"fanotify-fastpath-{os.getpid()}"
-    path.mkdir()
+    with users.as_root():
+        path.mkdir()
     yield path
-    path.rmdir()
+    with users.as_root():
+        path.rmdir()
 
 
 #: the scenario is played twice: watched by scope subtree, and by the handler monitor-subtree on the whole filesystem

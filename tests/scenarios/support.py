@@ -24,6 +24,7 @@ from fanotify_fastpath._uapi.syscalls import fanotify_init
 from outcomes import DEADLINE_S, errno_of, wait_until
 
 from . import actions
+from .users import UID, ids
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,11 +40,18 @@ _SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from scenarios.actions im
 
 
 class Other(Closing):
-    """Another process, which does what it is told: ``other(os.mkdir, path)``."""
+    """
+    Another process, which does what it is told: ``other(os.mkdir, path)``.
 
-    def __init__(self) -> None:
+    :param uid: its user; by default who plays
+    """
+
+    def __init__(self, uid: int = UID) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", _SERVE, str(TESTS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-I", "-S", "-B", "-c", _SERVE, str(TESTS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            **ids(uid),
         )
         self.pid = self(actions.getpid)
 
@@ -76,7 +84,7 @@ class Other(Closing):
 
 def shell(script: str, cwd: Path) -> None:
     """Run a shell script as yet another process."""
-    subprocess.run(["sh", "-ec", script], cwd=cwd, check=True)
+    subprocess.run(["sh", "-ec", script], cwd=cwd, check=True, **ids())
 
 
 class Ears:

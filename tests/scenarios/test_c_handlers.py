@@ -88,7 +88,7 @@ def make(tmp_path: Path) -> Make:
 def test_s1_only_opens_below_the_roots_are_reported(stage: Stage, make: Make) -> None:
     _, a, b, c = stage.dirs("t", "t/a", "t/a/b", "t/a/b/c")
     group = stage.group()
-    group.mark(stage.filesystem.mountpoint, Mask.OPEN | Mask.ONDIR, scope=Scope.FILESYSTEM)
+    stage.mark_whole(group, Mask.OPEN | Mask.ONDIR)
     handler: Any = group.attach(make(ONLY_INSIDE), roots=[b], is_denied=0).handler
     ears = stage.ears(group)
     for path in (a.parent / "xx", a / "xxa", b / "xxab", c / "xxabc"):
@@ -105,7 +105,7 @@ def test_s1_only_opens_below_the_roots_are_reported(stage: Stage, make: Make) ->
 def test_s2_what_lies_below_the_roots_is_denied(stage: Stage, make: Make) -> None:
     inside, outside = stage.dirs("t/a/b", "t/c")
     group = stage.group(timeout_s=SHORT_S)
-    group.mark(stage.filesystem.mountpoint, Mask.OPEN_PERM, scope=Scope.FILESYSTEM)
+    stage.mark_whole(group, Mask.OPEN_PERM)
     group.attach(make(ONLY_INSIDE), roots=[inside], is_denied=1)
     for _ in range(3):
         assert refusal(stage.other, actions.write, inside / "xx") == "EPERM"

@@ -290,7 +290,7 @@ def test_plain_users_have_single_directories_or_nothing(stage: Stage) -> None:
 def test_what_an_attached_subtree_leaves_out_is_counted_here_or_in_the_kernel(stage: Stage) -> None:
     root, outside = stage.dirs("root", "outside")
     group = stage.group()
-    group.mark(stage.filesystem.mountpoint, Mask.CREATE, scope=Scope.FILESYSTEM)
+    stage.mark_whole(group, Mask.CREATE)
     group.attach("monitor-subtree", roots=[root])
     stage.other(actions.make_files, outside, N_TRIES)
     stage.other(actions.touch, root / "file")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import open_descriptors
-from fanotify_fastpath import Group, Mask, Scope
+from fanotify_fastpath import Group, Mask
 from outcomes import DEADLINE_S
 from sizes import repeated
 
@@ -70,14 +70,14 @@ def test_s19_handlers_change_in_a_storm_and_the_new_one_counts_at_once(stage: St
     assert marks == [f"mark-yes{n}" for n in range(N_CYCLES // 2)]
 
 
-def cycle(engine: str, root: Path, mountpoint: Path, n_cycles: int) -> None:
+def cycle(stage: Stage, root: Path, n_cycles: int) -> None:
     """Open, mark, attach, read a little, detach and close."""
     for n in range(n_cycles):
-        with Group(engine=engine) as group:  # type: ignore[arg-type]
+        with Group(engine=stage.engine) as group:
             if n % 2:
                 group.mark(root, Mask.ALL_EVENTS | Mask.ONDIR)
             else:
-                group.mark(mountpoint, Mask.ALL_EVENTS | Mask.ONDIR, scope=Scope.FILESYSTEM)
+                stage.mark_whole(group, Mask.ALL_EVENTS | Mask.ONDIR)
                 group.attach("monitor-subtree", roots=[root])
             attachment = group.attach("ignore-prefix", prefixes=["x"])
             if n % 3:
@@ -94,7 +94,7 @@ def test_s21_groups_come_and_go_in_a_storm_and_leave_nothing(stage: Stage, n_thr
 
     def work() -> None:
         try:
-            cycle(stage.engine, root, stage.filesystem.mountpoint, N_CYCLES // n_threads)
+            cycle(stage, root, N_CYCLES // n_threads)
         except BaseException as exc:
             failures.append(exc)
 

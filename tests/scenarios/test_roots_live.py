@@ -179,7 +179,7 @@ def test_one_root_set_serves_many_groups(stage: Stage) -> None:
     ears = []
     for _ in range(3):
         group = stage.group()
-        group.mark(stage.filesystem.mountpoint, Mask.CREATE, scope=Scope.FILESYSTEM)
+        stage.mark_whole(group, Mask.CREATE)
         group.attach("monitor-subtree", roots=roots)
         ears.append(stage.ears(group))
     stage.other(actions.touch, two / "no")

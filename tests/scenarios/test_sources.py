@@ -92,7 +92,7 @@ def test_s1_only_opens_below_the_root_are_reported(stage: Stage, source: Source)
 def test_s2_what_lies_below_the_root_is_denied(stage: Stage, source: Source) -> None:
     inside, outside = stage.dirs("t/a/b", "t/c")
     with stage.group(timeout_s=SHORT_S) as group:
-        group.mark(stage.filesystem.mountpoint, Mask.OPEN_PERM, scope=Scope.FILESYSTEM)
+        stage.mark_whole(group, Mask.OPEN_PERM)
         group.attach(source.get("monitor-subtree"), roots=[inside], **source.blocks)
         for _ in range(3):
             assert refusal(stage.other, actions.write, inside / "xx") == "EPERM"
@@ -167,7 +167,7 @@ def test_s6_an_open_directory_is_a_root_and_may_be_closed_after(stage: Stage, fl
     root, outside = stage.dirs("root", "outside")
     fd = os.open(root, flags)
     group = stage.group()
-    group.mark(stage.filesystem.mountpoint, Mask.CREATE, scope=Scope.FILESYSTEM)
+    stage.mark_whole(group, Mask.CREATE)
     group.attach(source.get("monitor-subtree"), roots=[fd])
     os.close(fd)
     for directory in (root, outside):
@@ -182,7 +182,7 @@ def test_s6_the_descriptor_of_a_file_makes_it_the_root(stage: Stage, flags: int,
         stage.other(actions.write, directory / name)
     group = stage.group()
     fd = os.open(directory / "one", flags)
-    group.mark(stage.filesystem.mountpoint, Mask.MODIFY, scope=Scope.FILESYSTEM)
+    stage.mark_whole(group, Mask.MODIFY)
     group.attach(source.get("monitor-subtree"), roots=[fd])
     os.close(fd)
     ears = stage.ears(group)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from conftest import everywhere
-from fanotify_fastpath import Mask, Scope
+from fanotify_fastpath import Mask
 from mounting import Mounter
 
 from . import actions
@@ -14,7 +14,7 @@ from .support import Ears, Given, paths, told
 def monitor(stage: Stage, root: Path, events: Mask, handler: Given = "monitor-subtree") -> Ears:
     """The RFC's sample: a filesystem mark, and the handler monitor-subtree with one root."""
     group = stage.group()
-    group.mark(stage.filesystem.mountpoint, events | Mask.ONDIR, scope=Scope.FILESYSTEM)
+    stage.mark_whole(group, events | Mask.ONDIR)
     attachment = group.attach(handler, roots=[root])
     assert attachment.obstacle is None
     return stage.ears(group)
