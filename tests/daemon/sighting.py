@@ -148,3 +148,39 @@ class View(Closing):
 
     def close(self) -> None:
         self.engine.close()
+
+
+def listable(user: Credentials, root: Path) -> set[str]:
+    """
+    The directories that a user gets to who has *root* open, and may list and search: relative to it, by trying.
+    """
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+
+    def attempt() -> set[str]:
+        os.setgroups(user.groups)
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+        found: set[str] = set()
+
+        def visit(above_fd: int, name: str, path: str) -> None:
+            try:
+                at = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above_fd)
+            except (PermissionError, NotADirectoryError):
+                return
+            try:
+                os.stat("..", dir_fd=at)
+                found.add(path)
+                for below in os.listdir(at):
+                    visit(at, below, os.path.join(path, below))
+            except PermissionError:
+                return
+            finally:
+                os.close(at)
+
+        visit(fd, ".", "")
+        return found
+
+    try:
+        return in_child(attempt)
+    finally:
+        os.close(fd)

@@ -426,6 +426,8 @@ def test_a_root_that_moves_is_told_where_the_user_may_look(scene: Scene, root: O
     root(actions.touch, secret / "g/h")
     events = scene.view.hear()
     assert only(events, Mask.CREATE).path == "/mine/h"
+    (rename,) = [event for event in events if event.mask & Mask.RENAME]
+    assert (rename.old_path, rename.path) == (str(scene.beside / "e"), "/mine")
     assert not any(b"secret" in (path or b"") for event in events for path in (event.raw_path, event.raw_old_path))
     root(secret.chmod, 0o755)
     root(actions.touch, secret / "g/i")
