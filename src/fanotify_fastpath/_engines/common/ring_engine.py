@@ -34,7 +34,11 @@ class RingEngine(ABC):
         self._turns = Turns()
         self._lock = self._turns.lock
         self._store = Store(max_queued, self._count_lost)
-        self._epoll = select.epoll()
+        try:
+            self._epoll = select.epoll()
+        except BaseException:
+            self._store.close()
+            raise
         self._epoll.register(self._store.fileno(), select.EPOLLIN)
         self._chain: Chain | None = None
         self._housekeeper: Housekeeper | None = None

@@ -64,12 +64,19 @@ class DaemonEngine(RingEngine):
     ) -> None:
         self._wishes = Wishes(include_self, follow_submounts, with_tid, merge)
         connection = _first_connection(self._wishes)
-        super().__init__(max_queued)
+        try:
+            super().__init__(max_queued)
+            self._errand = self._resuming = Resuming(self._resume)
+        except BaseException:
+            connection.close()
+            if hasattr(self, "_epoll"):
+                self._epoll.close()
+                self._store.close()
+            raise
         self._marks: list[Mark] = []
         self._mirror = Mirror()
         self._handler_sets: list[int] = []
         self._reading = Reading(self, self.counters, self.name, with_tid=with_tid)
-        self._errand = self._resuming = Resuming(self._resume)
         self._is_draining = self._has_more = self._is_closing = False
         # set while nobody need wait for the daemon: it is there, or it is of no use any more
         self._is_settled = threading.Event()
