@@ -5,18 +5,22 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fanotify_fastpath import errors
+from fanotify_fastpath import Mask, errors
 from fanotify_fastpath._daemon import metrics
 from fanotify_fastpath._daemon.account import Counted
 from fanotify_fastpath._daemon.figures import BY_USER, SUMS, Figures
 from fanotify_fastpath._daemon.metrics import Metrics
 from fanotify_fastpath._wire.messages import GroupStatus
+from outcomes import wait_until
+
+from .client import opened_as
+from .support import FOR_ALL, USER, Daemon
 
 
 def group(number: int, uid: int = 1000, **counters: int) -> GroupStatus:
@@ -158,6 +162,43 @@ def test_who_sends_nonsense_or_goes_away_is_forgotten(served: str) -> None:
             odd.connect(served)
             odd.sendall(sent)
     assert get(UnixConnection(served))[0] == 200
+
+
+def test_a_daemon_tells_of_its_groups_also_when_they_have_ended(
+    start: Callable[..., Daemon], top: Path, tmp_path: Path
+) -> None:
+    where = tmp_path / "socket"
+    daemon = start(f'{FOR_ALL}metrics = "unix:{where}"\n[limits]\nmarks_per_group = 1\n')
+
+    def told() -> dict[str, float]:
+        status, text = get(UnixConnection(str(where)))
+        assert status == 200
+        families = text_string_to_metric_families(text)
+        samples = [sample for family in families for sample in family.samples]
+        return {sample.name: sample.value for sample in samples if sample.labels in ({}, {"uid": str(USER)})}
+
+    with opened_as(daemon, USER) as client:
+        client.watch(top)
+        client.mark(2, int(Mask.OPEN), 0)
+        client.make_files(top, 5)
+        client.sync()
+        alive = told()
+        assert (alive["fanfpd_groups"], alive["fanfpd_marks"], alive["fanfpd_connections"]) == (1, 1, 1)
+        assert alive["fanfpd_events_total"] >= 5
+        client.hang_up()
+        wait_until(lambda: "fanfpd_groups" not in told(), "the group is told no more")
+    gone = told()
+    assert gone["fanfpd_connections"] == 0
+    assert gone["fanfpd_events_total"] >= alive["fanfpd_events_total"]
+    assert gone["fanfpd_requests_total"] >= 6
+    assert daemon.stop() == 0
+    assert not where.exists()
+
+
+def test_a_daemon_that_cannot_serve_metrics_does_not_start(start: Callable[..., Daemon], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AssertionError, match="cannot serve metrics on"):
+        start(f'{FOR_ALL}metrics = "unix:{tmp_path}/file"\n')
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])

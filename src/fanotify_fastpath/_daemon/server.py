@@ -21,8 +21,10 @@ from fanotify_fastpath._daemon.account import Accounts
 from fanotify_fastpath._daemon.activation import Notifier
 from fanotify_fastpath._daemon.config import CONFIG_PATH, Config
 from fanotify_fastpath._daemon.descriptors import Descriptors, raise_limit
+from fanotify_fastpath._daemon.figures import Figures
 from fanotify_fastpath._daemon.listening import Listener, listen
 from fanotify_fastpath._daemon.logs import log, log_bounded, log_failure, set_level
+from fanotify_fastpath._daemon.metrics import Metrics
 from fanotify_fastpath._daemon.peer import Peer
 from fanotify_fastpath._daemon.policy import Policy, socket_gid
 from fanotify_fastpath._daemon.session import Session
@@ -74,6 +76,9 @@ class Server:
         self._sessions: dict[int, Session] = {}
         self._change = threading.Condition()
         self._paused_until_s = 0.0
+        about = {"version": __version__, "engine": ENGINE_NAME}
+        accounts = self._accounts
+        self.figures = Figures(about, self._groups, accounts.counted, lambda: accounts.n_connections)
 
     # --- for sessions ---
 
@@ -102,6 +107,15 @@ class Server:
         with self._change:
             self._sessions.pop(session.number, None)
             self._change.notify_all()
+        status = session.status(with_others=True)
+        if status is not None:
+            self.figures.ended(status)
+
+    def _groups(self) -> list[messages.GroupStatus]:
+        with self._change:
+            sessions = list(self._sessions.values())
+        told = (session.status(with_others=True) for session in sessions)
+        return [status for status in told if status is not None]
 
     # --- the loop ---
 
@@ -251,13 +265,19 @@ def serve(config: Config, load: Callable[[], Config]) -> None:
 
     :param load: reads the configuration anew
     :raises NotPermitted: capabilities are missing
-    :raises KernelRefused: another daemon serves that socket
+    :raises KernelRefused: another daemon serves that socket, or metrics cannot be served
     """
     check_capable()
     descriptors = Descriptors(raise_limit())
     notifier = Notifier()
-    with listen(config.daemon.socket, config.daemon.mode, socket_gid(config)) as listener:
-        has_ended = Server(config, load, listener, notifier, descriptors).serve()
+    with (
+        listen(config.daemon.socket, config.daemon.mode, socket_gid(config)) as listener,
+        contextlib.ExitStack() as exits,
+    ):
+        server = Server(config, load, listener, notifier, descriptors)
+        if config.daemon.metrics is not None:
+            exits.enter_context(Metrics(config.daemon.metrics, server.figures))
+        has_ended = server.serve()
     if not has_ended:
         leave()
 
