@@ -66,6 +66,7 @@ def test_it_serves_a_user_and_hides_what_that_user_may_not_see(daemon: Confined,
         assert str(top / "shown" / "file") in {each.path for each in heard if each.mask & Mask.CREATE}
         assert not [each for each in heard if each.path.startswith(f"{hidden}/")]
         os.chown(hidden, USER, USER)
+        assert str(hidden) in {each.path for each in client.hear() if each.mask & Mask.RESCAN}
         (hidden / "another").touch()
         assert str(hidden / "another") in {each.path for each in client.hear()}
 
