@@ -127,6 +127,10 @@ class Client:
         finally:
             os.close(fd)
 
+    def open_path(self, path: Path) -> int:
+        """Open a file or directory; the descriptor is this process's."""
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
     def mark_object(self, mark: int, mask: int, path: Path) -> messages.Answer | None:
         """Mark one object."""
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -123,9 +123,10 @@ class Daemon(Closing):
     def descriptors(self) -> dict[str, str]:
         """Its open descriptors, and what they are."""
         found = {}
-        for fd in os.listdir(f"/proc/{self.pid}/fd"):
-            with contextlib.suppress(FileNotFoundError):
-                found[fd] = os.readlink(f"/proc/{self.pid}/fd/{fd}")
+        with contextlib.suppress(FileNotFoundError):
+            for fd in os.listdir(f"/proc/{self.pid}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    found[fd] = os.readlink(f"/proc/{self.pid}/fd/{fd}")
         return found
 
     def n_threads(self) -> int:

@@ -7,16 +7,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fanotify_fastpath import Mask
 from fanotify_fastpath._wire import messages
+from mounting import Mounter
 from outcomes import wait_until
 
 from .client import RING_BYTES, opened_as
+from .slow_filesystem import SlowFilesystem
 from .support import DEADLINE_S, FOR_ALL, OTHER_USER, USER, Daemon, environment, open_up
 from .test_server import failed, paths
 
@@ -316,6 +318,42 @@ def test_a_client_that_reads_nothing_delays_no_end(daemon: Daemon) -> None:
         began = time.monotonic()
         assert daemon.stop() == 0
         assert time.monotonic() - began < 4
+
+
+@pytest.fixture
+def slow(mounts: Mounter) -> Iterator[tuple[SlowFilesystem, Path]]:
+    """A filesystem that can be told to hang, and where it is."""
+    mountpoint = mounts.new_dir("slow")
+    with SlowFilesystem(mountpoint) as filesystem:
+        yield filesystem, mountpoint
+
+
+@pytest.mark.parametrize("taking", [False, True])
+def test_a_request_that_hangs_holds_up_nobody_else(
+    daemon: Daemon, top: Path, slow: tuple[SlowFilesystem, Path], taking: bool
+) -> None:
+    filesystem, mountpoint = slow
+    with opened_as(daemon) as user, opened_as(daemon, OTHER_USER) as other:
+        user.hello()
+        user.open()
+        fd = user.open_path(mountpoint)
+        filesystem.hang(taking=taking)
+        user.begin("ask", messages.Include, fd, set=0, root=1, included=True, path=b"/slow")
+        other.watch(top, Mask.CREATE)
+        other.make_files(top, 100)
+        assert len(other.hear()) == 100
+        assert len(other.ask_many(20)) == 20
+        wait_until(filesystem.is_waited_for, "the session waits for the filesystem")
+        began = time.monotonic()
+        daemon.process.send_signal(signal.SIGTERM)
+        assert isinstance(other.answer(), messages.Gone)
+        wait_until(lambda: not daemon.socket_path.exists(), "the socket is gone")
+        # without an answer the kernel itself cannot end that thread; but nothing is kept open by it
+        wait_until(lambda: daemon.n_groups() == 0, "the groups are closed")
+        assert time.monotonic() - began < 4
+        filesystem.abort()
+        assert daemon.process.wait(DEADLINE_S) == 0
+        assert user.finish() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
