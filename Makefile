@@ -1,4 +1,4 @@
-# make setup · run · check · test · bench · bench-kernel · long · vm · vmtest · docs; "make help" says what each does.
+# make setup · run · check · test · bench · bench-kernel · long · fuzz · vm · vmtest · docs; "make help" says what each does.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +19,7 @@ VM_TESTS := @if [ "$$(id -u)" != 0 ]; then echo "make: not run, for it needs roo
 	exec $(BIN)/python tools/vm test
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench bench-kernel long vm vmtest docs lint clean
+.PHONY: help setup run test check bench bench-kernel long fuzz vm vmtest docs lint clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,10 @@ check: $(SETUP) lint ## the quick tier of test, under two minutes
 long: $(SETUP) ## the tests that take minutes each, here and in the virtual machines
 	$(PYTEST) -m long --timeout 3600
 	$(VM_TESTS) --long --timeout 20000
+
+fuzz: $(SETUP) ## look for packets and connections that break the daemon, SECONDS=60 each (its tool is installed then)
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check atheris
+	@exec $(BIN)/python tools/fuzz.py $(SECONDS)
 
 bench: $(SETUP) ## print the benchmark
 	$(BIN)/python -m bench
