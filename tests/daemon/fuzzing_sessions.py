@@ -94,7 +94,7 @@ class Ground:
         self.fds += [os.open(base + b"/fifo", readable), os.open(b"/dev/null", readable), os.open(b"/proc", readable)]
         self.fds += [os.open(base + b"/open/file", os.O_WRONLY), os.eventfd(0), os.eventfd(1)]
         # the daemon does not tell what its own process does, and that is this one
-        command = [sys.executable, "-c", _ACTOR, top]
+        command = [sys.executable, "-c", _ACTOR, str(top)]
         self._actor = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def act(self, choices: Choices) -> None:
@@ -243,8 +243,9 @@ class Connection:
         return self._number
 
     def _drawn_open(self, choices: Choices) -> Request:
-        flags = [choices.below(2) == 1 for _ in range(3)]
-        return messages.Open(self._next(), *flags, choices.below(8) > 0, messages.RING_MIN_BYTES << choices.below(3))
+        include_self, follow_submounts, with_tid = (choices.below(2) == 1 for _ in range(3))
+        ring_bytes = messages.RING_MIN_BYTES << choices.below(3)
+        return messages.Open(self._next(), include_self, follow_submounts, with_tid, choices.below(8) > 0, ring_bytes)
 
     def _ask(self, request: Request, choices: Choices, fd_at: int | None = None) -> None:
         """Ask, and take the answer, which must be this one's."""

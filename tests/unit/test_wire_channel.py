@@ -80,12 +80,11 @@ def test_messages_come_in_order_each_with_its_descriptors(ends: Ends) -> None:
         for expected_answer in ANSWERS:
             came = client.receive(0)
             assert came is not None
-            message, fds = came
-            assert message == expected_answer
-            assert [os.readlink(f"/proc/self/fd/{fd}") for fd in fds] == [
-                os.readlink(f"/proc/self/fd/{fd}") for fd in [read_fd, write_fd][: message.n_fds]
+            assert came.message == expected_answer
+            assert [os.readlink(f"/proc/self/fd/{fd}") for fd in came.fds] == [
+                os.readlink(f"/proc/self/fd/{fd}") for fd in [read_fd, write_fd][: expected_answer.n_fds]
             ]
-            for fd in fds:
+            for fd in came.fds:
                 os.close(fd)
     finally:
         os.close(read_fd)
@@ -131,7 +130,12 @@ def test_one_who_does_not_read_is_not_waited_for_for_ever(ends: Ends) -> None:
 def test_what_waits_for_room_is_sent_when_there_is_some(ends: Ends) -> None:
     client, daemon = ends
     total = 500
-    thread = threading.Thread(target=lambda: [daemon.send(Gone(0, f"{n}" + "x" * 4000)) for n in range(total)])
+
+    def send_all() -> None:
+        for n in range(total):
+            daemon.send(Gone(0, f"{n}" + "x" * 4000))
+
+    thread = threading.Thread(target=send_all)
     thread.start()
     for n in range(total):
         assert client.receive(20) == (Gone(0, f"{n}" + "x" * 4000), ())

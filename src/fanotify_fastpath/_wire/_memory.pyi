@@ -2,6 +2,8 @@
 
 from typing import Final, final
 
+from _typeshed import ReadableBuffer
+
 #: size of ``struct fp_event``, and its version, in the header that this was compiled with
 EVENT_BYTES: Final[int]
 VERSION: Final[int]
@@ -25,7 +27,7 @@ class Writer:
         :raises OSError: it cannot be mapped
         """
 
-    def put(self, record: bytes, /) -> bool:
+    def put(self, record: ReadableBuffer, /) -> bool:
         """
         Write one record behind the others, and wake the consumer if it may be waiting.
 

@@ -18,6 +18,8 @@ from fanotify_fastpath._wire.messages import RING_MAX_BYTES
 from fanotify_fastpath.errors import InvalidArgument, KernelRefused, UnsupportedFeature
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
     from fanotify_fastpath._wire._memory import Writer
 
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -59,7 +61,7 @@ class MemoryRing(Closing):
             self._close_descriptors()
             raise KernelRefused(f"cannot make a ring of {size_bytes} bytes: {exc.strerror}", exc.errno) from exc
 
-    def put(self, record: bytes) -> bool:
+    def put(self, record: "Buffer") -> bool:
         """
         Write one record behind the others, and wake the reader if it may be waiting.
 

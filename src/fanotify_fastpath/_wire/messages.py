@@ -60,7 +60,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type", forbid_un
 # ---- what a client asks: each is answered once, in order, under the number that it carries
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """
     The first message; it stays as it is in all versions. Answered by :class:`Welcome`.
 
@@ -73,7 +73,7 @@ class Hello(Message):
     client: Name
 
 
-class Open(Message):
+class Open(Message, frozen=True):
     """
     Open the connection's group; once. Answered by :class:`Opened`.
 
@@ -95,7 +95,7 @@ class Open(Message):
         _check_power_of_2(self.ring_bytes)
 
 
-class Include(Message):
+class Include(Message, frozen=True):
     """
     Put a root, or an exception, into a root set, which comes into being by this. Answered by :class:`Done`.
 
@@ -119,7 +119,7 @@ class Include(Message):
         _check_absolute(self.path)
 
 
-class Discard(Message):
+class Discard(Message, frozen=True):
     """Take a root or an exception out of a set. Answered by :class:`Done`."""
 
     id: RequestId
@@ -127,7 +127,7 @@ class Discard(Message):
     root: RootNumber
 
 
-class Mark(Message):
+class Mark(Message, frozen=True):
     """
     Mark a root set with scope subtree. Answered by :class:`Done`.
 
@@ -142,7 +142,7 @@ class Mark(Message):
     set: SetNumber
 
 
-class MarkObject(Message):
+class MarkObject(Message, frozen=True):
     """
     Mark one object with scope inode: a file, or a directory and its children. Answered by :class:`Done`.
 
@@ -159,14 +159,14 @@ class MarkObject(Message):
         _check_absolute(self.path)
 
 
-class Unmark(Message):
+class Unmark(Message, frozen=True):
     """Remove a mark of either scope. Answered by :class:`Done`."""
 
     id: RequestId
     mark: Number
 
 
-class Ask(Message):
+class Ask(Message, frozen=True):
     """
     Say of which sets, beside the marked ones, events must tell whether they lie inside. Answered by :class:`Done`.
 
@@ -177,13 +177,13 @@ class Ask(Message):
     sets: Annotated[list[SetNumber], Meta(max_length=SETS_MAX)]
 
 
-class Sync(Message):
+class Sync(Message, frozen=True):
     """Wait until what happened so far is in the ring, or counted as dropped. Answered by :class:`Synced`."""
 
     id: RequestId
 
 
-class Status(Message):
+class Status(Message, frozen=True):
     """
     Ask who uses the daemon: uid 0 is told all groups, others their own. Answered by :class:`Statuses`.
 
@@ -197,7 +197,7 @@ class Status(Message):
 # ---- what the daemon answers
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True):
     """
     The daemon speaks this version.
 
@@ -214,7 +214,7 @@ class Welcome(Message):
     limits: Counts
 
 
-class Opened(Message):
+class Opened(Message, frozen=True):
     """
     The group is there.
 
@@ -236,13 +236,13 @@ class Opened(Message):
         _check_power_of_2(self.ring_bytes)
 
 
-class Done(Message):
+class Done(Message, frozen=True):
     """What was asked for holds from now on."""
 
     id: AnswerId
 
 
-class Synced(Message):
+class Synced(Message, frozen=True):
     """
     All that happened before the request is in the ring, or counted.
 
@@ -278,7 +278,7 @@ class GroupStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counters: Counts
 
 
-class Statuses(Message):
+class Statuses(Message, frozen=True):
     """
     Groups, by their numbers.
 
@@ -290,7 +290,7 @@ class Statuses(Message):
     more: bool
 
 
-class Failed(Message):
+class Failed(Message, frozen=True):
     """
     A request was refused, and has changed nothing. With id 0: no request, but the connection is at its end.
 
@@ -305,7 +305,7 @@ class Failed(Message):
     message: Text
 
 
-class Gone(Message):
+class Gone(Message, frozen=True):
     """No answer: the daemon is stopping, and the connection's end is near."""
 
     id: Literal[0]
@@ -317,8 +317,8 @@ Answer: TypeAlias = Welcome | Opened | Done | Synced | Statuses | Failed | Gone
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _WHY_MAX: Final = 200
-_REQUESTS: Final = msgspec.msgpack.Decoder(Request)
-_ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
+_REQUESTS: "Final[msgspec.msgpack.Decoder[Request]]" = msgspec.msgpack.Decoder(Request)
+_ANSWERS: "Final[msgspec.msgpack.Decoder[Answer]]" = msgspec.msgpack.Decoder(Answer)
 
 M = TypeVar("M")
 
