@@ -1,11 +1,16 @@
 """The page about the daemon, and the example of its configuration, say what holds."""
 
 import re
+import shlex
 
 import msgspec
 import pytest
 
+from fanotify_fastpath._daemon.account import Counted
 from fanotify_fastpath._daemon.config import RESERVED, TABLES, Config, Daemon, Limits, keys_of, parse
+from fanotify_fastpath._daemon.figures import Figures
+from fanotify_fastpath._daemon.main import main, make_parser
+from fanotify_fastpath._wire.messages import GroupStatus
 
 from .pages import ROOT, blocks
 
@@ -71,6 +76,22 @@ def test_the_defaults_of_the_page_are_those_that_hold() -> None:
             if value is not None:
                 shown = f"0o{value:o}" if name == "mode" else str(value)
                 assert default.strip("`") == shown, name
+
+
+def test_the_metrics_of_the_page_are_those_that_are_told() -> None:
+    figures = Figures({"version": "1"}, lambda: [group], lambda: Counted(1, 1, {"groups_per_user": 1}), lambda: 1)
+    group = GroupStatus(1, 1000, 1, "tests", "fanotify", 1, 1, 1, 1, 4096, {})
+    told = {sample.name for metric in figures.collect() for sample in metric.samples}
+    assert {name for cell, *_ in rows("Metrics") for name in names(cell)} == told
+
+
+def test_the_daemons_command_lines_are_understood() -> None:
+    lines = [line for block in blocks("sh") for line in block.code.splitlines() if line.startswith("fanfpd ")]
+    assert lines
+    for line in lines:
+        options = make_parser().parse_args(shlex.split(line)[1:])
+        if options.check and options.config is not None:
+            assert main(["--check", "--config", str(ROOT / options.config)]) == 0
 
 
 def test_the_configurations_of_the_pages_are_right() -> None:
