@@ -1,23 +1,29 @@
 """``fanfp ps`` and ``fanfp doctor`` about a daemon that runs, and about one that does not."""
 
+import contextlib
 import json
 import os
+import pty
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fanotify_fastpath import __version__, diagnose, errors
+from fanotify_fastpath import Mask, __version__, diagnose, errors
 from fanotify_fastpath._daemon.config import Limits
 from fanotify_fastpath._probes.daemon import Inquiry
 from fanotify_fastpath._wire import addresses, messages
 from fanotify_fastpath.cli import main
 from fanotify_fastpath.cli.ps import COLUMNS, duration, row, size, user_name
+from fanotify_fastpath.cli.top import Meter
 
 from .client import opened_as
-from .support import OTHER_USER, USER, Daemon, as_user
+from .support import DEADLINE_S, OTHER_USER, USER, Daemon, as_user, environment
 
 Capture = pytest.CaptureFixture[str]
 
@@ -180,6 +186,69 @@ def test_an_inquiry_of_another_version_is_refused(asked: Daemon, monkeypatch: py
     monkeypatch.setattr(messages, "VERSION", 2)
     with pytest.raises(errors.UnsupportedFeature, match="version 1"):
         Inquiry()
+
+
+def test_top_tells_how_fast_the_busiest_first(asked: Daemon, top: Path, capsys: Capture) -> None:
+    with opened_as(asked, USER) as idle, opened_as(asked, OTHER_USER) as busy:
+        for client in (idle, busy):
+            client.hello()
+            client.open()
+        busy.include(0, 1, top)
+        busy.mark(1, int(Mask.CREATE), 0)
+        with Inquiry() as inquiry:
+            meter = Meter()
+            first = meter.measure(list(inquiry.groups()), 100.0)
+            busy.make_files(top, 10)
+            busy.sync()
+            second = meter.measure(list(inquiry.groups()), 102.0)
+        assert [line.group.uid for line in first] == [USER, OTHER_USER]
+        assert {line.told_per_s for line in first} == {None}
+        assert [line.group.uid for line in second] == [OTHER_USER, USER]
+        assert [(line.told_per_s, line.lost_per_s) for line in second] == [(5.0, 0.0), (0.0, 0.0)]
+        assert main(["top", "--json", "--count", "2", "--interval", "0"]) == 0
+        _, last = capsys.readouterr().out.splitlines()
+        assert {each["uid"]: each["told_per_s"] for each in json.loads(last)} == {USER: 0.0, OTHER_USER: 0.0}
+        assert main(["top", "--count", "1"]) == 0
+        head, *lines = capsys.readouterr().out.rstrip().splitlines()
+        assert head.split() == [*COLUMNS, "told/s", "lost/s"]
+        assert len(lines) == 2
+
+
+def test_top_ends_with_the_daemon(asked: Daemon, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda s: asked.stop() if s == 7 else None)
+    assert main(["top", "--interval", "7"]) == 1
+    assert "does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_top_ends_when_it_is_interrupted(asked: Daemon, number: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "fanotify_fastpath", "top", "--json", "--interval", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"[]\n"
+        process.send_signal(number)
+        assert process.communicate(timeout=DEADLINE_S) == (b"", b"")
+    assert process.returncode == 0
+
+
+def test_top_leaves_a_terminal_as_it_was(asked: Daemon) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fanotify_fastpath", "top", "--count", "2", "--interval", "0"]
+    with subprocess.Popen(command, stdout=theirs, env={**environment(), "TERM": "xterm"}) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # at the end of the other side
+            while data := os.read(ours, 4096):
+                shown += data
+    os.close(ours)
+    assert process.returncode == 0
+    alternate, normal = b"\x1b[?1049h", b"\x1b[?1049l"
+    assert shown.index(alternate) < shown.index(b"told/s") < shown.index(normal)
+    assert shown.endswith((normal, b"\x1b[?25h"))
 
 
 def test_figures_for_people() -> None:

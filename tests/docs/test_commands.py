@@ -11,7 +11,7 @@ from fanotify_fastpath.cli.parser import parse
 
 from .pages import PAGES, ROOT, blocks
 
-COMMANDS = ("watch", "guard", "handlers", "doctor", "ps")
+COMMANDS = ("watch", "guard", "handlers", "doctor", "ps", "top")
 
 
 def fanfp(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -57,6 +57,10 @@ def _run(arguments: list[str]) -> int:
         from fanotify_fastpath.cli import ps
 
         return ps.run(options)
+    if options.command == "top":
+        from fanotify_fastpath.cli import top
+
+        return top.run(options)
     from fanotify_fastpath.cli import doctor
 
     return doctor.run(options)

@@ -108,3 +108,18 @@ examples:
 
 exit codes: 0 done; 1 the daemon does not answer; 2 wrong usage; 3 this user may not connect; 4 no daemon is there.
 """
+
+TOP = """\
+Show the groups that fanfpd serves again and again, the busiest first: what "fanfp ps" shows, and how many events a
+second were told and lost since the last time. SIGINT and SIGTERM end it.
+"""
+
+TOP_EPILOG = """\
+examples:
+  fanfp top
+  fanfp top --interval 0.5
+  fanfp top --json --count 2 | tail -n 1
+
+exit codes: 0 done; 1 the daemon does not answer, or no more; 2 wrong usage; 3 this user may not connect; 4 no daemon is
+  there.
+"""

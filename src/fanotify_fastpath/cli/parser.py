@@ -87,6 +87,7 @@ def make_parser() -> Parser:
     _add_handlers(commands)
     _add_doctor(commands)
     _add_ps(commands)
+    _add_top(commands)
     return parser
 
 
@@ -279,6 +280,20 @@ def _add_ps(commands: "argparse._SubParsersAction[Parser]") -> None:
         "ps", help="say whom the daemon serves, and with what", description=helptext.PS, epilog=helptext.PS_EPILOG
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_top(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = commands.add_parser(
+        "top",
+        help="show whom the daemon serves, the busiest first",
+        description=helptext.TOP,
+        epilog=helptext.TOP_EPILOG,
+    )
+    parser.add_argument(
+        "--interval", type=seconds, default=2.0, metavar="SECONDS", help="between one time and the next (default: 2)"
+    )
+    parser.add_argument("--count", type=number(1), metavar="N", help="end after N times")
+    parser.add_argument("--json", action="store_true", help="print JSON, one array a line")
 
 
 def _check_output(options: argparse.Namespace) -> None:

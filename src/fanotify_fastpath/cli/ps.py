@@ -3,7 +3,8 @@
 import argparse
 import json
 import pwd
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +12,9 @@ from fanotify_fastpath._probes.daemon import Inquiry
 from fanotify_fastpath._wire.messages import GroupStatus
 from fanotify_fastpath.cli.exits import Exit
 from fanotify_fastpath.cli.text import escape
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 #: heads of the table's columns; numbers stand on the right
 COLUMNS = ("group", "user", "tgid", "client", "age", "sets", "roots", "marks", "ring", "told", "lost", "withheld")
@@ -25,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([as_dict(group) for group in groups], indent=2))
     else:
-        _print_table(groups)
+        _print(groups)
     return Exit.DONE
 
 
@@ -38,7 +42,6 @@ def row(group: GroupStatus) -> tuple[str, ...]:
     """A group for people; what the daemon does not tell is ``-``."""
     counters = group.counters
     told, withheld = (str(counters.get(name, "-")) for name in ("n_put", "n_withheld"))
-    lost = str(counters.get("n_lost", 0) + counters.get("n_dropped", 0))
     return (
         str(group.group),
         user_name(group.uid),
@@ -50,7 +53,7 @@ def row(group: GroupStatus) -> tuple[str, ...]:
         str(group.n_marks),
         size(group.ring_bytes),
         told,
-        lost,
+        str(n_lost(group)),
         withheld,
     )
 
@@ -85,17 +88,32 @@ def size(n_bytes: int) -> str:
     return f"{n_bytes} {units[n]}"
 
 
-def _print_table(groups: Sequence[GroupStatus]) -> None:
-    from rich.console import Console
+def n_lost(group: GroupStatus) -> int:
+    """Events that found no room anywhere."""
+    return group.counters.get("n_lost", 0) + group.counters.get("n_dropped", 0)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """
+    Make a table for people, with everything escaped that a client could write.
+
+    :param columns: heads; those of :data:`COLUMNS`, and perhaps more
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in _ON_THE_LEFT else "right", no_wrap=column != "client")
-    for group in groups:
-        table.add_row(*(Text(escape(cell)) for cell in row(group)))
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="left" if column in _ON_THE_LEFT else "right", no_wrap=column != "client")
+    for cells in rows:
+        made.add_row(*(Text(escape(cell)) for cell in cells))
+    return made
+
+
+def _print(groups: Iterable[GroupStatus]) -> None:
+    from rich.console import Console
+
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or pipe has no width to wrap at
         console.width = 1000
-    console.print(table)
+    console.print(table(COLUMNS, map(row, groups)))
