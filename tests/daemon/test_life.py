@@ -17,7 +17,7 @@ from fanotify_fastpath._wire import messages
 from mounting import Mounter
 from outcomes import wait_until
 
-from .client import RING_BYTES, opened_as
+from .client import RING_BYTES, Heard, opened_as
 from .slow_filesystem import SlowFilesystem
 from .support import DEADLINE_S, FOR_ALL, OTHER_USER, USER, Daemon, environment, open_up
 from .test_server import failed, paths
@@ -165,8 +165,13 @@ def test_a_client_that_does_not_read_loses_alone_and_is_told(daemon: Daemon, top
         assert not any(each.is_told for each in heard)
         assert len(heard) + counters["n_dropped"] == n_files
         # nothing more happens: it is told by itself
-        told = []
-        wait_until(lambda: told.extend(lazy.read()) or told, "the loss is told")
+        told: list[Heard] = []
+
+        def hear() -> list[Heard]:
+            told.extend(lazy.read())
+            return told
+
+        wait_until(hear, "the loss is told")
         assert [(each.mask, each.n_dropped) for each in told] == [(Mask.Q_OVERFLOW, counters["n_dropped"])]
         lazy.make_files(top, 1, "last")
         assert [(each.path, each.n_dropped) for each in lazy.hear()] == [(str(top / "last0"), counters["n_dropped"])]

@@ -23,9 +23,9 @@ GENERATED = "_bpf._abi"
 
 #: from the top down: a module imports from its own layer and those below; the names are prefixes of module names
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "__main__"),
+    ("cli", "__main__", "_daemon"),
     ("", "watch", "guard", "group", "doctor", "_probes", "lowlevel"),
-    ("_daemon", "_engines"),
+    ("_engines",),
     ("builtin", "modules", "_modules", "compiling", "registry", "chain", "declaration"),
     ("handlers", "arguments", "marks", "roots", "events", "verdict", "state", "widths", "_programs", "handlers_in_c"),
     ("_uapi", "_bpf", "_compiler", "_wire"),

@@ -62,7 +62,10 @@ def listen(path: str, mode: int, gid: int) -> Listener:
     if given is not None:
         return Listener(given, str(given.getsockname()))
     try:
-        os.makedirs(os.path.dirname(path) or ".", _DIR_MODE, exist_ok=True)
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory):
+            os.makedirs(directory)
+            os.chmod(directory, _DIR_MODE)  # whatever the umask is
         lock_fd = _lock(path)
     except OSError as exc:
         if isinstance(exc, KernelRefused):

@@ -20,7 +20,7 @@ from typing import Final
 from fanotify_fastpath._daemon.account import Accounts
 from fanotify_fastpath._daemon.activation import Notifier
 from fanotify_fastpath._daemon.config import CONFIG_PATH, Config
-from fanotify_fastpath._daemon.descriptors import Descriptors, raise_limit
+from fanotify_fastpath._daemon.descriptors import Descriptors, of_this_process
 from fanotify_fastpath._daemon.figures import Figures
 from fanotify_fastpath._daemon.listening import Listener, listen
 from fanotify_fastpath._daemon.logs import log, log_bounded, log_failure, set_level
@@ -43,6 +43,8 @@ _ACCEPTS_PER_TURN: Final = 16
 _PAUSE_S: Final = 0.2
 #: sessions that have not ended by then are left behind
 _END_S: Final = 1.0
+#: of a thread: there may be thousands
+_STACK_BYTES: Final = 1 << 20
 
 
 class Server:
@@ -128,6 +130,7 @@ class Server:
         with _signals() as signals:
             self._notifier.ready(f"serving {self._listener.path}")
             log(logging.INFO, "serving", socket=self._listener.path, engine=ENGINE_NAME, tgid=os.getpid())
+            log(logging.INFO, "as many groups can be had", together=self.descriptors.n_groups_max)
             while True:
                 poller = select.poll()
                 poller.register(signals, select.POLLIN)
@@ -268,7 +271,8 @@ def serve(config: Config, load: Callable[[], Config]) -> None:
     :raises KernelRefused: another daemon serves that socket, or metrics cannot be served
     """
     check_capable()
-    descriptors = Descriptors(raise_limit())
+    descriptors = of_this_process()
+    threading.stack_size(_STACK_BYTES)
     notifier = Notifier()
     with (
         listen(config.daemon.socket, config.daemon.mode, socket_gid(config)) as listener,

@@ -19,7 +19,7 @@ import msgspec
 
 from fanotify_fastpath._daemon.access import check_root
 from fanotify_fastpath._daemon.account import ConnectionAccount
-from fanotify_fastpath._daemon.descriptors import PER_CONNECTION, PER_GROUP, Descriptors
+from fanotify_fastpath._daemon.descriptors import Descriptors
 from fanotify_fastpath._daemon.group import ClientGroup, open_group
 from fanotify_fastpath._daemon.logs import log_bounded, log_failure
 from fanotify_fastpath._daemon.peer import Peer
@@ -82,7 +82,6 @@ class Session:
         self.peer = peer
         self.rights = rights
         self._host = host
-        self._n_promised = 0
         self._channel = channel
         self._account = account
         self._group: ClientGroup | None = None
@@ -94,7 +93,7 @@ class Session:
         self._wake_lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
-            self._promise(PER_CONNECTION)
+            host.descriptors.take(1, 0)
         except LimitReached:
             os.close(self._wake_fd)
             raise
@@ -124,18 +123,13 @@ class Session:
     def close(self) -> None:
         """Close everything; for a session that runs only from its own thread."""
         with contextlib.ExitStack() as exits:
-            exits.callback(self._promise, -self._n_promised)
+            exits.callback(self._host.descriptors.take, -1, -1 if self._group is not None else 0)
             exits.callback(self._account.close)
             exits.callback(self.peer.close)
             exits.callback(self._close_wake)
             exits.callback(self._channel.close)
             if self._group is not None:
                 exits.callback(self._group.close)
-
-    def _promise(self, n_descriptors: int) -> None:
-        """Have some more descriptors; less than 0: give them back."""
-        self._host.descriptors.take(n_descriptors)
-        self._n_promised += n_descriptors
 
     def _close_wake(self) -> None:
         with self._wake_lock:
@@ -305,11 +299,11 @@ class Session:
     def _open(self, request: messages.Open) -> None:
         if self._group is not None:
             raise InvalidArgument("the connection has a group; connect once more for another one")
-        self._promise(PER_GROUP)
+        self._host.descriptors.take(0, 1)
         try:
             group = self._group = open_group(request, self.peer, self._account)
         except BaseException:
-            self._promise(-PER_GROUP)
+            self._host.descriptors.take(0, -1)
             raise
         ring = group.ring
         self._channel.send(

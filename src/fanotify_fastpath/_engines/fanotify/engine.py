@@ -27,7 +27,7 @@ from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
 from fanotify_fastpath._engines.fanotify.lookup import Sources
 from fanotify_fastpath._engines.fanotify.objects import Objects
 from fanotify_fastpath._engines.fanotify.sender import Sender
-from fanotify_fastpath._engines.fanotify.sequence import Sequence
+from fanotify_fastpath._engines.fanotify.sequence import MAX_RECORDS, Sequence
 from fanotify_fastpath._engines.fanotify.tree import Directory, Tree
 from fanotify_fastpath._uapi.constants import MarkFlag
 from fanotify_fastpath._uapi.mountinfo import Mount, read_mounts
@@ -42,8 +42,11 @@ from fanotify_fastpath.roots import FSID_BYTES, Root, identify
 _DRAIN_MAX_NS: Final = 20_000_000
 _RECORDS_PER_LOOK: Final = 64
 _CLOCK: Final = time.CLOCK_BOOTTIME
-#: processes that a group with a viewer keeps open: it is one of many in a daemon
+#: a group with a viewer is one of many in a daemon: processes that it keeps open, records that it has read and not
+#: decided about, directories that it knows
 VIEWED_PROCESSES_MAX: Final = 64
+_VIEWED_RECORDS_MAX: Final = 1 << 16
+_VIEWED_DIRECTORIES_MAX: Final = 1 << 16
 
 
 class FanotifyEngine:
@@ -75,7 +78,7 @@ class FanotifyEngine:
         self._store = Store(max_queued, self._count_lost)
         self._viewer = viewer
         self._interest = Interest(is_viewed=viewer is not None)
-        self._tree = Tree()
+        self._tree = Tree() if viewer is None else Tree(_VIEWED_DIRECTORIES_MAX)
         processes = Processes() if viewer is None else Processes(VIEWED_PROCESSES_MAX)
         sources = Sources(processes, self.superblocks, self._tree, self._interest)
         self._sender = Sender(sources, self.counters, self._store, include_self, with_tid, viewer)
@@ -133,7 +136,8 @@ class FanotifyEngine:
 
     def _make_judge(self) -> None:
         self._group = self._new_group()
-        self._sequence = Sequence(self._group.read_all, self._group.add_cookie(), self._group.n_queued)
+        max_records = MAX_RECORDS if self._viewer is None else _VIEWED_RECORDS_MAX
+        self._sequence = Sequence(self._group.read_all, self._group.add_cookie(), self._group.n_queued, max_records)
         self._discovery = Discovery(self._tree, self._sequence, self.superblocks.get)
         self._judge = Judge(self._group, self._sequence, self._tree, self._discovery, self._interest, self._sender)
         self._sequence.held.directory_at = self._tree.directory_at
@@ -144,7 +148,7 @@ class FanotifyEngine:
         return None if self._group is None else self._discovery.directory(key)
 
     def _new_group(self) -> KernelGroup:
-        group = KernelGroup(with_tid=self._sender.with_tid)
+        group = KernelGroup(with_tid=self._sender.with_tid, is_bounded=self._viewer is not None)
         self._epoll.register(group.fd, select.EPOLLIN)
         return group
 

@@ -38,15 +38,16 @@ class KernelGroup:
     One fanotify group that reports file handles and names.
 
     :param with_tid: report thread ids instead of process ids
+    :param is_bounded: the kernel keeps no more than ``/proc/sys/fs/fanotify/max_queued_events`` unread
     :raises NotPermitted: the limit of groups for unprivileged users, or seccomp, forbids it
     :raises UnsupportedFeature: the kernel is older than Linux 5.17
     """
 
-    def __init__(self, *, with_tid: bool = False) -> None:
+    def __init__(self, *, with_tid: bool = False, is_bounded: bool = False) -> None:
         flags = InitFlag.REPORT_DFID_NAME_TARGET | InitFlag.CLOEXEC | InitFlag.NONBLOCK
         self.is_privileged = capabilities.has("CAP_SYS_ADMIN")
         if self.is_privileged:
-            flags |= InitFlag.UNLIMITED_QUEUE | InitFlag.UNLIMITED_MARKS
+            flags |= InitFlag.UNLIMITED_MARKS if is_bounded else InitFlag.UNLIMITED_QUEUE | InitFlag.UNLIMITED_MARKS
         if with_tid:
             flags |= InitFlag.REPORT_TID
         try:

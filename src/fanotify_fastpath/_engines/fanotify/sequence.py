@@ -22,6 +22,7 @@ _OVERFLOW: Final = int(Mask.Q_OVERFLOW)
 _STRUCTURAL: Final = _RENAME | _DELETE | _CREATE
 #: enough for a queue of any sensible length (4 MiB each)
 _CATCH_UP_FILLS: Final = 64
+MAX_RECORDS: Final = 1 << 20
 
 
 class Sequence:
@@ -45,7 +46,7 @@ class Sequence:
         read: Callable[[], tuple[list[bytes], bool]],
         cookie: Cookie | None = None,
         n_queued: Callable[[], int] | None = None,
-        max_records: int = 1 << 20,
+        max_records: int = MAX_RECORDS,
     ) -> None:
         self._read = read
         self._cookie = cookie
