@@ -1,6 +1,7 @@
 """The client of engine ``daemon`` and what it says, with a daemon that only pretends."""
 
 import os
+import socket
 import stat
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fake_ring import record
 from fanotify_fastpath import Group, Mask, RootSet, Scope
 from fanotify_fastpath._bpf._abi import FpFlag
+from fanotify_fastpath._engines import choose
 from fanotify_fastpath._wire import messages
 from fanotify_fastpath._wire.messages import Ask, Discard, Include, Mark, MarkObject, Open, Request, Sync, Unmark
 from fanotify_fastpath._wire.told import Told, as_in_record, fields_of
@@ -391,3 +393,42 @@ def test_a_slow_user_is_read_for(fake: FakeDaemon, tree: Path) -> None:
         for n in range(1, 21):
             fake.put(*(record(b"/x" * 1000, mask=Mask.CREATE) for _ in range(1000)))
             wait_until(lambda: group.counters.n_delivered == 1000 * n, "a thousand more, though nobody reads")  # noqa: B023
+
+
+# --- which engine is taken ---
+
+
+def test_auto_takes_the_daemon_where_this_process_may_not_watch(
+    fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def engine() -> str:
+        with Group() as group:
+            return group.engine
+
+    monkeypatch.setattr(choose, "AUTO", ("fanotify", "daemon"))
+    monkeypatch.setattr(choose, "may_mark_filesystems", lambda: True)
+    assert engine() == "fanotify"
+    monkeypatch.setattr(choose, "may_mark_filesystems", lambda: False)
+    assert engine() == "daemon"
+
+    def refuse(request: Request) -> None:
+        raise NotPermitted("not you")
+
+    fake.answer = refuse
+    assert engine() == "fanotify", "for single directories"
+    fake.answer = lambda request: None
+    fake.close()
+    assert engine() == "fanotify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as deaf:
+        deaf.bind(os.fspath(fake.path))
+    assert engine() == "fanotify", "nobody listens at the socket that is there"
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_PATH])
+def test_a_target_may_be_a_descriptor(fake: FakeDaemon, group: Group, tree: Path, flags: int) -> None:
+    fd = os.open(tree / "a", flags)
+    try:
+        group.mark(fd)
+    finally:
+        os.close(fd)
+    assert included(fake) == [(os.fsencode(tree / "a"), True)]

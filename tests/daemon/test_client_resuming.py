@@ -15,7 +15,7 @@ from fake_ring import record
 from fanotify_fastpath import Group, Mask, Scope
 from fanotify_fastpath._engines.daemon import engine as engines
 from fanotify_fastpath._wire import messages
-from fanotify_fastpath._wire.messages import Include, MarkObject, Open, Request
+from fanotify_fastpath._wire.messages import Ask, Include, MarkObject, Open, Request
 from fanotify_fastpath.errors import (
     Closed,
     FastpathError,
@@ -182,6 +182,21 @@ def test_a_daemon_that_does_not_want_us_back_is_an_error(fake: FakeDaemon, group
         group.read(timeout_s=5)
     with pytest.raises(NotPermitted, match="may not use the daemon"):
         group.mark(tree)
+
+
+def test_handlers_that_would_be_told_nothing_are_an_error(fake: FakeDaemon, group: Group, tree: Path) -> None:
+    group.mark(tree)
+    group.attach("monitor-subtree", roots=[tree / "a"])
+
+    def refuse(request: Request) -> None:
+        if isinstance(request, Ask):
+            raise LimitReached("too many sets")
+
+    fake.answer = refuse
+    fake.drop()
+    assert [event.lost for event in read(group, 1)] == [None]
+    with pytest.raises(LimitReached, match="too many sets"):
+        group.read(timeout_s=5)
 
 
 def test_a_full_daemon_is_asked_again(fake: FakeDaemon, group: Group, tree: Path) -> None:

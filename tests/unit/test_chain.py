@@ -346,6 +346,37 @@ def test_each_attach_and_detach_is_told_and_each_change_of_a_root_set() -> None:
     assert len(changes) == 3
 
 
+def test_a_handler_whose_change_is_refused_is_not_attached() -> None:
+    given_back: list[str] = []
+    changes = iter([NotPermitted("its roots may not be read"), None])
+
+    def refuse_first() -> None:
+        if (error := next(changes)) is not None:
+            raise error
+
+    chain = Chain(refuse_first)
+    roots = RootSet()
+
+    class WithRoots(Bare):
+        def init(self, **_: Any) -> None:
+            self.roots = roots
+
+        def free(self) -> None:
+            given_back.append("freed")
+
+    with pytest.raises(NotPermitted, match="its roots may not be read"):
+        chain.attach(WithRoots, {})
+    assert (chain.attachments, given_back) == ((), ["freed"])
+    roots.add(os.path.dirname(__file__))
+
+
+def test_where_handlers_only_choose_among_what_is_given_they_need_no_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capabilities, "has", lambda name: False)
+    with pytest.raises(NotPermitted, match="for administrators"):
+        Chain(lambda: None).attach(Administrators, {"number": 1})
+    assert Chain(lambda: None, needs_right=False).attach(Administrators, {"number": 1}).name == "administrators"
+
+
 def test_a_wrong_argument_says_which(chain: Chain) -> None:
     with pytest.raises(InvalidArgument, match=r"'number'.*101"):
         chain.attach("recorder", {"number": 101})

@@ -2,12 +2,13 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fanotify_fastpath import InvalidArgument, PathNotFound, RootSet, UnsupportedFilesystem
-from fanotify_fastpath.roots import identify
+from fanotify_fastpath import InvalidArgument, NotPermitted, PathNotFound, RootSet, UnsupportedFilesystem
+from fanotify_fastpath.roots import FSID_BYTES, identify
 
 
 @pytest.fixture
@@ -161,6 +162,33 @@ def test_the_last_word_about_an_object_counts(directory: Path) -> None:
     roots.add(directory)
     assert [root.path for root in roots.roots] == [os.fsencode(directory)]
     assert len(roots) == 1
+
+
+def test_a_change_that_a_listener_refuses_is_taken_back(directory: Path) -> None:
+    below = directory / "below"
+    below.mkdir()
+    roots = RootSet([directory])
+    seen: list[list[bool]] = []
+
+    def refuse() -> None:
+        seen.append([included for _, included in roots.points.values()])
+        if len(roots) > 1 or not all(seen[-1]) or not roots.roots:
+            raise NotPermitted("not that")
+
+    roots.on_change(refuse)
+    root = roots.roots[0]
+    changes: list[Callable[[], object]] = [
+        lambda: roots.add(below),
+        lambda: roots.add(directory, exclude=True),
+        lambda: roots.exclude(root),
+        lambda: roots.remove(directory),
+    ]
+    for change in changes:
+        with pytest.raises(NotPermitted, match="not that"):
+            change()
+        assert list(roots.points.values()) == [(root, True)]
+        assert seen[-1] == [True], "all are told that it is as it was"
+    assert roots.filesystems() == {root.key[:FSID_BYTES]}
 
 
 def test_sets_have_different_numbers() -> None:

@@ -113,14 +113,13 @@ class Connection(Closing):
         """
         self._ask(Done, kind, fds, **fields)
 
-    def sync(self) -> dict[str, int]:
+    def sync(self) -> None:
         """
         Wait until all that has happened is in the ring.
 
-        :return: what the daemon has counted for this group
         :raises ConnectionLost: it went away
         """
-        return self._ask(Synced, Sync)[0].counters
+        self._ask(Synced, Sync)
 
     def fds(self) -> list[int]:
         """Descriptors that are readable when there is something in the ring, or the connection is at its end."""

@@ -153,7 +153,7 @@ class DaemonEngine(RingEngine):
                 return
             if self._connection is not None:
                 try:
-                    self.counters.n_remembered = self._connection.sync().get("n_remembered", 0)
+                    self._connection.sync()
                 except ConnectionLost:
                     pass  # told behind what came before
                 self._drain()
@@ -297,6 +297,9 @@ class DaemonEngine(RingEngine):
                 refusals = self._mirror.renew(connection.ask, self._marks, self._asked())
             except ConnectionLost:
                 self._drain()
+                return
+            except FastpathError as exc:  # handlers would not be told what they ask
+                self.fail(exc)
                 return
             self._reading.use_sets(self._chain, self._mirror.sets)
             for refusal in refusals:
