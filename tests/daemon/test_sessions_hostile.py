@@ -1,16 +1,20 @@
 """Connections of somebody who wishes the daemon ill: each request is answered, and nothing is left of any of them."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mounting import Filesystem
+from mounting import Filesystem, is_root_required
 from wire_samples import n_descriptors
 
 from .fuzzing import Seeded
 from .fuzzing_sessions import Connection, Ground, failures
+
+pytest.importorskip("fanotify_fastpath._wire._memory", reason="the writer of rings is not compiled")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 and not is_root_required(), reason="the daemon needs root")
 
 
 @pytest.fixture
