@@ -18,7 +18,7 @@ SRC = Path(__file__).parents[2] / "src"
 DEADLINE_S = 15.0
 _USED = (
     *(f"cli.{name}" for name in ("watch", "guard", "handlers", "doctor", "human", "template")),
-    *(f"_probes.{name}" for name in ("fanotify", "kernel", "listing", "live", "paths", "system")),
+    *(f"_probes.{name}" for name in ("daemon", "fanotify", "kernel", "listing", "live", "paths", "system")),
 )
 
 
@@ -103,7 +103,7 @@ def run_as(uid: int, arguments: Iterable[str]) -> tuple[int, str, str]:
     Run ``main`` in a child of this process that has become a plain user (its interpreter may lie where that user cannot
     read, so everything is imported before).
     """
-    from fanotify_fastpath._probes import fanotify, kernel, listing, live, paths, system  # noqa: F401
+    from fanotify_fastpath._probes import daemon, fanotify, kernel, listing, live, paths, system  # noqa: F401
 
     for module in _USED:
         importlib.import_module(f"fanotify_fastpath.{module}")

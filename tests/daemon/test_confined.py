@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,6 +79,18 @@ def test_it_reads_its_configuration_anew_and_ends(daemon: Confined, top: Path) -
         assert client.watch(top)[-1] == "Failed"
     assert daemon.stop() == 0
     assert "Operation not permitted" not in daemon.log()
+
+
+def test_it_serves_metrics_on_a_unix_socket(tmp_path: Path) -> None:
+    open_up(tmp_path, 0o755)
+    where = tmp_path / "metrics"
+    with Confined(tmp_path / "daemon", f'{FOR_ALL}metrics = "unix:{where}"\n'), socket.socket(socket.AF_UNIX) as reader:
+        reader.connect(os.fspath(where))
+        reader.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        with reader.makefile("rb") as answer:
+            text = answer.read().decode()
+    assert "fanfpd_connections 0.0" in text
+    assert "process_open_fds" in text
 
 
 def test_what_the_unit_forbids_fails(tmp_path: Path) -> None:
