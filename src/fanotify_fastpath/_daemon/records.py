@@ -4,7 +4,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from fanotify_fastpath._bpf._abi import LAYOUTS, FpEvent, FpFlag, FpKind, FpLimit
 from fanotify_fastpath._engines.common.devices import kernel_dev
@@ -20,6 +20,11 @@ _COMM_BYTES: Final = _LAYOUT.fields["comm"].size - 1
 _NOTHING: Final = FpEvent._make(bytes(f.size) if "s" in f.code else 0 for f in _LAYOUT.fields.values())
 _STREAM: Final = int(STREAM_EVENTS)
 _ONDIR: Final = int(Mask.ONDIR)
+_UNDECIDED: Final = int(FpFlag.UNDECIDED)
+_TRUNCATED: Final = int(FpFlag.TRUNCATED)
+_FILE: Final = int(FpKind.EVENT)
+_VERSION: Final = int(FpLimit.VERSION)
+_PATH_MAX: Final = int(FpLimit.PATH_MAX)
 _UNKNOWN_ID: Final = (1 << 32) - 1
 _INSIDES_MAX: Final = 4096
 
@@ -45,37 +50,46 @@ class Records:
 
         :param n_dropped: records that found no room so far
         """
-        path, is_path_cut = shortened(as_in_record(event.raw_path))
-        old_path, is_old_path_cut = shortened(as_in_record(event.raw_old_path))
-        flags = FpFlag.UNDECIDED if event.undecided else 0
-        if is_path_cut or is_old_path_cut:
-            flags |= FpFlag.TRUNCATED
-        is_stream = int(event.mask) & _STREAM
-        fields = fields_of(Told(event.mask, event.lost)) if is_stream else self._about_file(event)
-        return _packed(path, old_path, boot_ns=event.time_ns, n_dropped=n_dropped, flags=flags, **fields)
+        path, old_path, flags = _paths(event)
+        if int(event.mask) & _STREAM:
+            told = fields_of(Told(event.mask, event.lost))
+            return _told(told, path, boot_ns=event.time_ns, n_dropped=n_dropped, flags=flags)
+        inside, old_inside = (event.inside, event.old_inside) if isinstance(event, Seen) else (NOWHERE, NOWHERE)
+        process = event.process
+        uid, comm = process.uid, process.comm
+        fields = FpEvent(
+            boot_ns=event.time_ns,
+            n_dropped=n_dropped,
+            inode=event.inode or 0,
+            cgroup_id=0,
+            inside=self._slots_of(inside),
+            old_inside=self._slots_of(old_inside),
+            mask=int(event.mask) | (_ONDIR if event.is_dir else 0),
+            dev=kernel_dev(event.dev) if event.dev else 0,
+            generation=0,
+            epoch=0,
+            tgid=event.tgid,
+            tid=event.tid or 0,
+            uid=_UNKNOWN_ID if uid is None else uid,
+            gid=_UNKNOWN_ID,
+            mount_id=0,
+            version=_VERSION,
+            kind=_FILE,
+            flags=flags,
+            mode=0,
+            path_len=len(path),
+            old_path_len=len(old_path),
+            chain=0,
+            n_passed=0,
+            reserved=0,
+            comm=b"" if comm is None else os.fsencode(comm)[:_COMM_BYTES],
+        )
+        return old_path + path + _EVENT.pack(*fields)
 
     def of_stream(self, told: Told, n_dropped: int) -> bytes:
         """Make a record about the stream that is of no event."""
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return _packed(b"", b"", boot_ns=boot_ns, n_dropped=n_dropped, **fields_of(told))
-
-    def _about_file(self, event: Event) -> dict[str, object]:
-        inside, old_inside = (event.inside, event.old_inside) if isinstance(event, Seen) else (NOWHERE, NOWHERE)
-        process = event.process
-        uid, comm = process.uid, process.comm
-        return {
-            "kind": FpKind.EVENT,
-            "mask": int(event.mask) | (_ONDIR if event.is_dir else 0),
-            "inode": event.inode or 0,
-            "dev": kernel_dev(event.dev) if event.dev else 0,
-            "inside": self._slots_of(inside),
-            "old_inside": self._slots_of(old_inside),
-            "tgid": event.tgid,
-            "tid": event.tid or 0,
-            "uid": _UNKNOWN_ID if uid is None else uid,
-            "gid": _UNKNOWN_ID,
-            "comm": b"" if comm is None else os.fsencode(comm)[:_COMM_BYTES],
-        }
+        return _told(fields_of(told), b"", boot_ns=boot_ns, n_dropped=n_dropped)
 
     def _slots_of(self, inside: Inside) -> bytes:
         """One bit for each of the client's sets."""
@@ -91,12 +105,21 @@ class Records:
 
 def shortened(path: bytes) -> tuple[bytes, bool]:
     """Leave out what does not fit of a path: names at its beginning. Tells whether that was necessary."""
-    if len(path) <= FpLimit.PATH_MAX:
+    if len(path) <= _PATH_MAX:
         return path, False
-    end = path[-FpLimit.PATH_MAX :]
+    end = path[-_PATH_MAX:]
     return end[1:] if end.startswith(b"/") else end.partition(b"/")[2], True
 
 
-def _packed(path: bytes, old_path: bytes, **fields: object) -> bytes:
-    lengths = {"version": FpLimit.VERSION, "path_len": len(path), "old_path_len": len(old_path)}
-    return old_path + path + _EVENT.pack(*_NOTHING._replace(**lengths, **fields))  # type: ignore[arg-type]
+def _paths(event: Event) -> tuple[bytes, bytes, int]:
+    """The paths as a record has them, and the flags that follow."""
+    path, is_cut = shortened(as_in_record(event.raw_path))
+    old_path = b""
+    if event.raw_old_path is not None:
+        old_path, is_old_cut = shortened(as_in_record(event.raw_old_path))
+        is_cut = is_cut or is_old_cut
+    return path, old_path, (_UNDECIDED if event.undecided else 0) | (_TRUNCATED if is_cut else 0)
+
+
+def _told(told: dict[str, Any], path: bytes, **fields: Any) -> bytes:
+    return path + _EVENT.pack(*_NOTHING._replace(version=_VERSION, path_len=len(path), **told, **fields))
