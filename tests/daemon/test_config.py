@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fanotify_fastpath import errors
 from fanotify_fastpath._daemon.config import (
@@ -34,6 +36,7 @@ REFUSED = {
     "more sets than bits": ("[limits]\nsets_per_group = 257\n", ("sets_per_group = 257", "from 0 to 256")),
     "ring too small": ("[limits]\nring_bytes = 512\n", ("[limits] ring_bytes = 512", "4 KiB")),
     "unknown unit": ('[limits]\nring_bytes = "4 MB"\n', ("[limits] ring_bytes = '4 MB'", '"4 MiB"')),
+    "path with a NUL": ('[daemon]\nsocket = "/\\u0000"\n', ("[daemon] socket = '/\\x00'", "an absolute path")),
     "relative path": ('[daemon]\nsocket = "run/x"\n', ("[daemon] socket = 'run/x'", "an absolute path")),
     "decimal mode": ("[daemon]\nmode = 660\n", ("[daemon] mode = 660", "0o660")),
     "engine that serves nobody": ('[daemon]\nengine = "kernel"\n', ("[daemon] engine = 'kernel'", '"fanotify"')),
@@ -145,6 +148,38 @@ def test_what_is_wrong_is_said_with_file_table_key_and_what_is_allowed(name: str
     assert "\n" not in sentence
     for part in named:
         assert part in sentence
+
+
+_VALUES = (
+    *("0", "1", "-1", "64", "1048577", "9" * 40, "0o660", "1.5", "inf", "nan", "true", "false", '"4 MiB"', '"auto"'),
+    *('""', '"x"', '"/x"', '"/\\u0000"', '"999999999999 GiB"', "{}", "{a = 1}", "2026-01-01", "2026-01-01T00:00:00Z"),
+    *("[]", "[[]]", '["x"]', "[1, 2]", '["/srv", 3]', '["create"]', '["subtree"]'),
+)
+_PLACES = [(table, key) for table in TABLES for key in (*keys_of(table), "limits", "nonsense", '"a b"')]
+
+
+def refusal(text: bytes) -> str | None:
+    """What is said of it; None: it is right."""
+    try:
+        parse(text, WHERE)
+    except errors.InvalidArgument as exc:
+        return str(exc)
+    return None
+
+
+@given(st.lists(st.tuples(st.sampled_from(_PLACES), st.sampled_from(_VALUES)), max_size=6))
+def test_whatever_stands_there_is_taken_or_refused_in_a_sentence(chosen: list[tuple[tuple[str, str], str]]) -> None:
+    lines = dict(chosen)
+    text = "".join(f"{table}.{key} = {value}\n" for (table, key), value in lines.items() if table != "rule")
+    text += "[[rule]]\n" + "".join(f"{key} = {value}\n" for (table, key), value in lines.items() if table == "rule")
+    said = refusal(text.encode())
+    assert said is None or (said.startswith(WHERE) and said.isprintable())
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_taken_or_refused_in_a_sentence(text: bytes) -> None:
+    said = refusal(text)
+    assert said is None or said.startswith(WHERE)
 
 
 def test_a_file_that_is_no_text_is_refused() -> None:

@@ -22,7 +22,7 @@ DEFAULT_GROUP = "fanfp"
 _MAX = 1 << 20
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12}) ?(KiB|MiB|GiB|)")
-_LOOPBACK = r"^(unix:/.+|127\.0\.0\.1:[0-9]{1,5}|\[::1\]:[0-9]{1,5})$"
+_LOOPBACK = r"^(unix:/[^\x00]+|127\.0\.0\.1:[0-9]{1,5}|\[::1\]:[0-9]{1,5})$"
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX, description=f"a whole number from 0 to {_MAX}")]
 SetCount = Annotated[int, msgspec.Meta(ge=0, le=SETS_MAX, description=f"a whole number from 0 to {SETS_MAX}")]
@@ -33,7 +33,7 @@ Size = Annotated[
         ge=RING_MIN_BYTES, le=1 << 32, description='a size from 64 KiB to 4 GiB: a number of bytes, or "4 MiB"'
     ),
 ]
-Path = Annotated[str, msgspec.Meta(pattern="^/", description="an absolute path")]
+Path = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]*$", description="an absolute path")]
 Names = Annotated[tuple[str | int, ...], msgspec.Meta(description="a list of names or numbers")]
 
 
