@@ -529,6 +529,53 @@ def test_what_was_known_while_it_was_there_holds_when_it_is_gone(scene: Scene, s
     assert scene.view.told(scene.top)["theirs/a/f"] & Mask.DELETE
 
 
+@everywhere
+def test_what_was_known_before_rights_changed_does_not_hold_when_it_is_gone(scene: Scene, stranger: Other) -> None:
+    theirs = scene.top / "theirs"
+    stranger(os.mkdir, theirs)
+    scene.view.watch(scene.top)
+    stranger(actions.touch, theirs / "known")
+    assert "theirs/known" in scene.view.told(scene.top)
+    stranger(theirs.chmod, 0o700)
+    stranger(actions.touch, theirs / "secret")
+    stranger(actions.remove_tree, theirs)
+    assert names(scene.view.told(scene.top)) == {"theirs"}
+
+
+# --- when the kernel did not tell ---
+
+
+def test_nothing_holds_that_was_known_while_nobody_told_of_changes(scene: Scene, root: Other, mounts: Mounter) -> None:
+    top = mounts.make("tmpfs")
+    top.chmod(0o755)
+    directory = new_dir(top / "d")
+    mark = scene.view.watch(top, Mask.CREATE)
+    root(actions.touch, directory / "one")
+    assert names(scene.view.told(top)) == {"d/one"}
+    scene.view.engine.remove_mark(mark)
+    directory.chmod(0o700)
+    scene.view.watch(top, Mask.CREATE)
+    root(actions.touch, directory / "two")
+    assert scene.view.hear() == []
+
+
+@everywhere
+def test_after_an_overflow_rights_are_looked_at_again(scene: Scene, root: Other) -> None:
+    directory = new_dir(scene.top / "d")
+    scene.view.watch(scene.top, Mask.CREATE)
+    root(actions.touch, directory / "one")
+    assert names(scene.view.told(scene.top)) == {"d/one"}
+    engine = scene.view.engine
+    assert engine._group is not None
+    with engine._lock:
+        directory.chmod(0o700)
+        assert engine._group.read_all()[0]  # the record of that is lost
+        engine._judge.overflow(7)
+    root(actions.touch, directory / "two")
+    (event,) = scene.view.hear()
+    assert (event.mask, event.lost) == (Mask.Q_OVERFLOW, None)
+
+
 # --- marked objects ---
 
 

@@ -97,7 +97,8 @@ class Sight:
             self._withhold(place)
             return None
         seen = self._show(event, found.inside)
-        seen.raw_path = place.path or event.raw_path
+        if place.path is not None or not self._sees_all:
+            seen.raw_path = place.path
         return seen
 
     def hides(self, dir_key: bytes) -> bool:
@@ -109,6 +110,8 @@ class Sight:
         """Tell how an event about the stream itself is seen."""
         if event.mask & Mask.Q_OVERFLOW:
             self.rights_changed(None)
+            if not self._sees_all:  # what was lost need not have been shown
+                event.lost = None
         elif not self._sees_all:
             paths = self._told_paths(event, key)
             self.n_withheld += not paths
