@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanotify_fastpath import errors
-from fanotify_fastpath._daemon.account import Accounts, Resource, TokenBucket
+from fanotify_fastpath._daemon.account import Accounts, Resource
+from fanotify_fastpath._daemon.bucket import TokenBucket
 from fanotify_fastpath._daemon.config import Limits
 
 PER_CONNECTION = [

@@ -14,6 +14,8 @@ import threading
 import time
 import traceback
 
+from fanotify_fastpath._daemon.bucket import TokenBucket
+
 LEVELS = ("debug", "info", "warning", "error")
 #: priorities of syslog(3)
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -95,24 +97,19 @@ def log(level: int, what: str, **fields: object) -> None:
 
 
 class _Rate:
-    """A token bucket; what it holds back is counted."""
+    """Bounded; what is held back is counted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tokens = float(_BURST)
-        self._at = time.monotonic()
+        self._bucket = TokenBucket(_PER_S, _BURST)
         self._n_held_back = 0
 
     def take(self) -> int | None:
         """Take a token. Returns how many had none since the last one that had; None: there is none."""
         with self._lock:
-            now = time.monotonic()
-            self._tokens = min(float(_BURST), self._tokens + (now - self._at) * _PER_S)
-            self._at = now
-            if self._tokens < 1:
+            if self._bucket.take():
                 self._n_held_back += 1
                 return None
-            self._tokens -= 1
             n_held_back, self._n_held_back = self._n_held_back, 0
             return n_held_back
 
