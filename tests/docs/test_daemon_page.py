@@ -85,6 +85,11 @@ def test_the_metrics_of_the_page_are_those_that_are_told() -> None:
     assert {name for cell, *_ in rows("Metrics") for name in names(cell)} == told
 
 
+def test_what_ps_prints_as_json_is_listed() -> None:
+    section = (ROOT / "docs" / "cli.md").read_text().partition("\n## `ps` and `top`\n")[2].partition("\n## ")[0]
+    assert f"`{' '.join(GroupStatus.__struct_fields__)}`" in section
+
+
 def test_the_daemons_command_lines_are_understood() -> None:
     lines = [line for block in blocks("sh") for line in block.code.splitlines() if line.startswith("fanfpd ")]
     assert lines
