@@ -1,6 +1,8 @@
 """What an ordinary user sees of the events below a root, and what not."""
 
 import os
+import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from mounting import Filesystem, Mounter
 from scenarios import actions
 from scenarios.support import Other
 
+from . import lives
 from .sighting import ACL_NAME, GROUP, STRANGER, USER, View, acl_for, acting
 
 PERSON = Credentials(USER, USER, (GROUP,))
@@ -272,11 +275,11 @@ def test_a_side_that_is_hidden_is_not_told(scene: Scene, root: Other) -> None:
     root(os.rename, private / "a", public / "b")
     event = only(scene.view.hear(), Mask.RENAME)
     assert sides([event]) == [(None, b"b", "in")]
-    assert (event.inside, event.old_inside) == ({sets.set_id}, frozenset())
+    assert (event.inside, event.old_inside) == (frozenset({sets.set_id}), frozenset())
     root(os.rename, public / "b", private / "c")
     event = only(scene.view.hear(), Mask.RENAME)
     assert sides([event]) == [(b"b", None, "out")]
-    assert (event.inside, event.old_inside) == (frozenset(), {sets.set_id})
+    assert (event.inside, event.old_inside) == (frozenset(), frozenset({sets.set_id}))
     root(os.rename, private / "c", private / "e")
     assert scene.view.hear() == []
     root(os.rename, scene.top / "f", public / "g")
@@ -540,6 +543,27 @@ def test_what_was_known_before_rights_changed_does_not_hold_when_it_is_gone(scen
     stranger(actions.touch, theirs / "secret")
     stranger(actions.remove_tree, theirs)
     assert names(scene.view.told(scene.top)) == {"theirs"}
+
+
+@everywhere
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_told_of_private_directories_that_come_and_go(scene: Scene, stranger: Other, seed: int) -> None:
+    """Read while it happens, at any moment: nothing of it may be told ever."""
+    rng = random.Random(seed)
+    scene.view.watch(scene.top)
+    stranger.start(lives.private_lives, scene.top, 300, seed)
+    events: list[Event] = []
+    while len(events) < 2000:
+        batch = scene.view.engine.read(rng.choice([1, 10, 1000]), 0.2)
+        events += batch
+        if not batch:
+            break
+        time.sleep(rng.choice([0, 0, 0.001, 0.01]))
+    stranger.finish()
+    events += scene.view.hear()
+    told = {os.path.basename(path) for e in events for path in (e.raw_path, e.raw_old_path) if path is not None}
+    assert b"d299" in told
+    assert not {name for name in told if b"secret" in name}
 
 
 # --- when the kernel did not tell ---
