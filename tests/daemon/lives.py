@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from pathlib import Path
 
 
@@ -17,6 +18,7 @@ def private_lives(top: Path, n_lives: int, seed: int) -> None:
         _touch(path / "public")
         os.mkdir(path / "sub", 0o755)
         _touch(path / "sub" / "public")
+        time.sleep(rng.choice([0, 0.001]))  # let it be looked at while it is public
         os.chmod(path, rng.choice([0o700, 0o711, 0o000 | 0o300]))
         for k in range(rng.randrange(4)):
             _touch(path / "sub" / f"secret{k}")
