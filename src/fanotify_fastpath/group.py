@@ -95,7 +95,7 @@ class Group(Closing):
         """
         Ask for events.
 
-        :param target: a path, or an open descriptor (``O_PATH`` too)
+        :param target: a path, or an open descriptor (``O_PATH`` too; engine ``daemon`` opens it anew, by its path)
         :param events: event types; add ``Mask.ONDIR`` for events on directories, and with scope inode
             ``Mask.EVENT_ON_CHILD`` for what lies in the directory
         :param scope: how far it reaches

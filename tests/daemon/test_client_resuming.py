@@ -13,6 +13,7 @@ import pytest
 from children import fork, wait_for
 from fake_ring import record
 from fanotify_fastpath import Group, Mask, Scope
+from fanotify_fastpath._engines.daemon import connection as connections
 from fanotify_fastpath._engines.daemon import engine as engines
 from fanotify_fastpath._wire import messages
 from fanotify_fastpath._wire.messages import Ask, Include, MarkObject, Open, Request
@@ -156,6 +157,27 @@ def test_a_connection_that_ends_in_the_middle_of_a_request(fake: FakeDaemon, gro
     assert len(group.marks) == 2
     events = read(group, 2)
     assert [event.mask for event in events] == [Mask.Q_OVERFLOW, Mask.RESCAN]
+    fake.put(record(b"/x", mask=Mask.CREATE, inside=INSIDE))
+    assert [event.path for event in read(group, 1)] == ["/x"]
+
+
+def test_a_daemon_that_hangs_is_taken_for_dead(
+    fake: FakeDaemon, group: Group, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.2)
+    group.mark(tree / "a")
+    n_hung = 0
+
+    def hang(request: Request) -> None:
+        nonlocal n_hung
+        if isinstance(request, Include) and request.path.endswith(b"/b") and not n_hung:
+            n_hung += 1
+            time.sleep(0.5)
+
+    fake.answer = hang
+    group.mark(tree / "b")
+    assert n_hung == 1
+    assert [event.mask for event in read(group, 2)] == [Mask.Q_OVERFLOW, Mask.RESCAN]
     fake.put(record(b"/x", mask=Mask.CREATE, inside=INSIDE))
     assert [event.path for event in read(group, 1)] == ["/x"]
 
