@@ -37,14 +37,14 @@ class ClientSet:
     def __post_init__(self) -> None:
         self._changed = self.roots.track()
 
-    def take_gone(self) -> dict[int, bytes]:
-        """Forget the roots that the engine has found to be gone; return their keys by their numbers."""
+    def take_gone(self) -> dict[int, Root]:
+        """Forget the roots that the engine has found to be gone; return them by their numbers."""
         if not self._changed:
             return {}
         keys = self._changed.copy()  # another thread may add to it
         self._changed -= keys
         keys -= self.roots.points.keys()
-        gone = {number: root.key for number, (root, _) in self.points.items() if root.key in keys}
+        gone = {number: root for number, (root, _) in self.points.items() if root.key in keys}
         for number in gone:
             del self.points[number]
         return gone
@@ -137,18 +137,18 @@ class Holdings:
         self._forget_unused(each)
         self.forget_name(root.key)
 
-    def take_gone(self) -> list[int]:
-        """Forget the roots that the engine has found to be gone; return their numbers."""
-        numbers: list[int] = []
+    def take_gone(self) -> dict[int, bytes]:
+        """Forget the roots that the engine has found to be gone; return what they are called by their numbers."""
+        names: dict[int, bytes] = {}
         for each in list(self.sets.values()):
             gone = each.take_gone()
             if gone:
-                numbers += gone
+                names.update({number: root.path for number, root in gone.items()})
                 self._account.give(Resource.ROOTS, len(gone))
                 self._forget_unused(each)
-                for key in gone.values():
-                    self.forget_name(key)
-        return numbers
+                for root in gone.values():
+                    self.forget_name(root.key)
+        return names
 
     def forget_name(self, key: bytes) -> None:
         """Have the name of an object forgotten, unless something here still has it."""

@@ -5,15 +5,14 @@ A turn is bounded, so that a client's requests are answered however much happens
 """
 
 import time
-from collections import deque
 from typing import Final
 
+from fanotify_fastpath._daemon.departures import Departures
 from fanotify_fastpath._daemon.holdings import Holdings
 from fanotify_fastpath._daemon.records import Records
 from fanotify_fastpath._engines.base import Engine
 from fanotify_fastpath._wire.memory import MemoryRing
 from fanotify_fastpath._wire.told import Told
-from fanotify_fastpath.events import Event
 from fanotify_fastpath.mask import Mask
 
 #: events that the engine keeps for us at most
@@ -39,16 +38,12 @@ class Supply:
         self.n_put = 0
         self.n_dropped = 0
         self._n_told = 0
-        self._gone: deque[int] = deque()
+        self._departures = Departures()
 
     @property
     def retry_s(self) -> float | None:
         """After what time :meth:`turn` is to be called though nothing has come; None: not at all."""
-        return RETRY_S if self._is_owing else None
-
-    @property
-    def _is_owing(self) -> bool:
-        return bool(self._gone) or self.n_dropped > self._n_told
+        return RETRY_S if self._departures or self.n_dropped > self._n_told else None
 
     def turn(self, *, is_ready: bool) -> bool:
         """
@@ -57,9 +52,7 @@ class Supply:
         :param is_ready: the engine has some
         :return: there may be more
         """
-        events = self._engine.read(_TURN_MAX, 0.0) if is_ready else []
-        self._hand_on(events)
-        if len(events) < _TURN_MAX:
+        if self._hand_on(_TURN_MAX if is_ready else 0) < _TURN_MAX:
             return False
         time.sleep(0)  # others may need the interpreter
         return True
@@ -70,17 +63,25 @@ class Supply:
         # What is stored by now is all that the marks of subtrees have told. A second look reads what those of single
         # objects have, unless a reader has read that, and stored it, in the meantime.
         for _ in range(2):
-            self._hand_on(self._engine.read(2 * STORE_MAX, 0.0))
+            self._hand_on(2 * STORE_MAX)
 
-    def _hand_on(self, events: list[Event]) -> None:
-        self._gone += self._holdings.take_gone()
-        self._tell_gone()
-        has_room = True
-        for event in events:
+    def _hand_on(self, max_events: int) -> int:
+        """Hand on so many events at most; returns how many there were."""
+        self._departures.add(self._holdings.take_gone())
+        self._departures.begin()
+        events = self._engine.read(max_events, 0.0) if max_events else []
+        self._departures.add(self._holdings.take_gone())
+        places = self._departures.place(events, is_all=not max_events or len(events) < max_events)
+        has_room = self._tell_owed()
+        for n, event in enumerate(events):
+            if n in places:
+                self._departures.owed += places[n]
+                has_room = self._tell_owed()
             has_room = has_room and self._put(self.records.of_event(event, self.n_dropped))
             if not has_room:  # the rest of this turn need not be tried
                 self.n_dropped += 1
         self._tell_losses()
+        return len(events)
 
     def _put(self, record: bytes) -> bool:
         if not self._ring.put(record):
@@ -89,10 +90,14 @@ class Supply:
         self._n_told = self.n_dropped
         return True
 
-    def _tell_gone(self) -> None:
-        """Name the roots that are gone, before the events that say so."""
-        while self._gone and self._put(self.records.of_stream(Told(Mask(0), 0, self._gone[0]), self.n_dropped)):
-            self._gone.popleft()
+    def _tell_owed(self) -> bool:
+        """Name the roots that are gone; tells whether there was room for it."""
+        owed = self._departures.owed
+        while owed:
+            if not self._put(self.records.of_stream(Told(Mask(0), 0, owed[0]), self.n_dropped)):
+                return False
+            owed.popleft()
+        return True
 
     def _tell_losses(self) -> None:
         """The number of records lost stands in every record, so any one will do."""
