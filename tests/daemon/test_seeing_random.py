@@ -44,7 +44,7 @@ class Forest:
 
     def directories(self) -> list[Path]:
         """All there are, the top first."""
-        return [Path(path) for path, _, _ in os.walk(self.top)]
+        return sorted(Path(path) for path, _, _ in os.walk(self.top))
 
     def any(self) -> Path:
         return self._rng.choice(self.directories())
@@ -75,7 +75,7 @@ class Forest:
 
     def move(self) -> tuple[Path, Path] | None:
         """Rename a directory, also out and in; return its old and new path."""
-        outside = [path for path in self.beside.iterdir() if path.is_dir()]
+        outside = sorted(path for path in self.beside.iterdir() if path.is_dir())
         old = self._rng.choice([*self.directories()[1:], *outside])
         places = [path for path in [*self.directories(), self.beside] if old not in (path, *path.parents)]
         new = self._rng.choice(places) / old.name
