@@ -88,6 +88,23 @@ def test_a_tree_made_and_removed_at_once_is_told_in_full(stage: Stage) -> None:
     assert set(paths(heard, Mask.DELETE, root)) == expected
 
 
+@only_fanotify
+def test_deletions_that_were_merged_are_told_when_all_before_a_change_is(stage: Stage) -> None:
+    """They are held back until all is read; what is decided before a change is all that has happened."""
+    (root,) = stage.dirs("root")
+    ears = stage.watch(root, Mask.CREATE | Mask.DELETE)
+    engine = ears.group._engine
+    assert isinstance(engine, FanotifyEngine)
+    with engine._lock:  # nobody reads meanwhile
+        for n in range(10):
+            stage.other(os.mkdir, root / f"d{n}")
+            stage.other(os.rmdir, root / f"d{n}")
+        engine.catch_up()
+        told_of = len(engine._store)
+    assert told_of == 20
+    assert sorted(paths(ears.group.read(100, 0), Mask.DELETE, root)) == sorted(f"d{n}" for n in range(10))
+
+
 @everywhere
 def test_a_deletion_is_never_told_before_what_happened_in_the_directory(stage: Stage) -> None:
     (root,) = stage.dirs("root")

@@ -184,7 +184,10 @@ class FanotifyEngine:
             self._begin_batch()
             self._sequence.catch_up()
             end = self._sequence.n_given + self._sequence.n_pending
-            while self._sequence.n_given < end and (raw := self._sequence.next()) is not None:
+            while self._sequence.n_given < end or self._sequence.is_overdue:
+                raw = self._sequence.next()
+                if raw is None:
+                    break
                 self._judge.judge(raw)
             self._judge.settle_doubts(self._sequence.take_doubtful())
             self._release()
@@ -429,7 +432,7 @@ class FanotifyEngine:
 
     def has_backlog(self) -> bool:
         """Tell whether there are records that were read and not yet decided about."""
-        return self._group is not None and self._sequence.n_pending > 0
+        return self._group is not None and (self._sequence.n_pending > 0 or self._sequence.is_overdue)
 
     # --- for the housekeeper ---
 

@@ -71,6 +71,12 @@ class HeldDeletes:
         place, (_, due) = next(iter(self._at.items()))
         return self._take(place) if due <= moment else None
 
+    def is_overdue(self, moment: int) -> bool:
+        """Tell whether :meth:`overdue` has one."""
+        for _, due in self._at.values():
+            return due <= moment
+        return False
+
     def clear(self) -> None:
         """Forget all."""
         self._at.clear()

@@ -148,6 +148,11 @@ class Sequence:
         """Number of records that were read and not given out."""
         return len(self._pending)
 
+    @property
+    def is_overdue(self) -> bool:
+        """Tell whether a DELETE was held back that has happened by now."""
+        return bool(self.held) and self.held.is_overdue(self._last_passed())
+
     def is_coming(self, key: bytes | None) -> bool:
         """Tell whether a record that was read and not given out says where an object goes, or comes from."""
         return key in self._structure
