@@ -70,13 +70,15 @@ def test_what_happens_at_any_depth_is_told_with_who_did_it(listener: Puppet, top
     listener.mark(top / "in")
     (outside / "file").write_text("")
     (inside / "roots").write_text("")
-    subprocess.run(["touch", inside / "users"], check=True, user=USER)
-    heard = listener.hear(top / "in")
+    script = f"echo > '{inside}/users'; read _"  # it stays while it is looked at
+    with subprocess.Popen(["sh", "-c", script], user=USER, stdin=subprocess.PIPE) as process:
+        wait_until((inside / "users").exists, "the user's file")
+        heard = listener.hear(top / "in")
+        process.communicate()
     assert paths(heard, top) == ["in/deep/er/roots", "in/deep/er/users"]
     by_root, by_user = (event for event in heard if event.mask & Mask.CREATE)
     assert (by_root.tgid, by_root.uid, by_root.comm, by_root.exe) == (0, None, None, None), "others are not told of"
-    assert (by_user.uid, by_user.comm) == (USER, "touch")
-    assert by_user.tgid > 0
+    assert (by_user.uid, by_user.comm, by_user.tgid) == (USER, "sh", process.pid)
     status = (inside / "users").stat()
     assert (by_user.dev, by_user.inode, by_user.engine) == (status.st_dev, status.st_ino, "daemon")
 
