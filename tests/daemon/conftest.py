@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,17 @@ def _no_leaks(no_leaks: None) -> None: ...
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory that every user reaches. Those of pytest are closed whenever a session begins beside this one."""
+    path = Path(tempfile.mkdtemp(prefix="fanotify-fastpath-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """Starts daemons, each in a directory of its own unless one is named; they end with the test."""
-    open_up(tmp_path, 0o755)
     with contextlib.ExitStack() as exits:
         n_started = 0
 

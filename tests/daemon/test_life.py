@@ -87,7 +87,7 @@ def test_the_socket_is_as_configured(start: Start) -> None:
 
 
 def test_a_socket_of_the_service_manager_is_taken_and_stays(start: Start, tmp_path: Path) -> None:
-    path = open_up(tmp_path, 0o755) / "given.socket"
+    path = tmp_path / "given.socket"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as given:
         given.bind(os.fspath(path))
         given.listen()
@@ -373,19 +373,19 @@ def test_nothing_is_marked_afterwards(daemon: Daemon, top: Path, number: int) ->
         )
         daemon.stop(number)
         assert not marked.exists()
-        assert not fanotify_groups_of_others()
+        assert not others_with_its_groups(daemon)
 
 
-def fanotify_groups_of_others() -> list[str]:
-    """Processes that have inherited, or been given, a fanotify group of a daemon that is gone."""
+def others_with_its_groups(daemon: Daemon) -> list[str]:
+    """Processes that have inherited fanotify groups of a daemon that is gone."""
     found = []
     for directory in Path("/proc").glob("[0-9]*/fd"):
         try:
             links = [os.readlink(fd) for fd in directory.iterdir()]
-            comm = (directory.parent / "cmdline").read_bytes()
+            command = (directory.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if "anon_inode:[fanotify]" in links and b"fanotify_fastpath._daemon.main" in comm:
+        if "anon_inode:[fanotify]" in links and os.fsencode(daemon.socket_path) in command:
             found.append(str(directory))
     return found
 

@@ -135,6 +135,7 @@ class Server:
                 poller = select.poll()
                 poller.register(signals, select.POLLIN)
                 if time.monotonic() >= self._paused_until_s:
+                    self._paused_until_s = 0.0
                     poller.register(self._listener.socket, select.POLLIN)
                 ready = {fd for fd, _ in poller.poll(self._patience_ms())}
                 self._notifier.alive()
@@ -157,7 +158,6 @@ class Server:
 
     def _accept(self) -> None:
         """Accept who waits; what goes wrong is logged, and tried again."""
-        self._paused_until_s = 0.0
         for _ in range(_ACCEPTS_PER_TURN):
             try:
                 connection, _ = self._listener.socket.accept()
