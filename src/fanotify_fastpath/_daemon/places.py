@@ -99,6 +99,16 @@ class Places:
         self._last.pop(key, None)
         self.forget()
 
+    def moved_file(self, key: bytes, place: Name, path: bytes | None) -> None:
+        """
+        A root that is a file was renamed: that is where it is found from now on.
+
+        :param path: of it; None if the user is not to know, and goes on to call it what it did
+        """
+        self._named[key] = self._named[key][0], place
+        if path is not None:
+            self._last[key] = path
+
     def stands(self, root: Root) -> None:
         """A root stands where it stands now: until it moves, the client's path is right."""
         node = self._directory(root.key) if root.is_dir else None
@@ -138,7 +148,7 @@ class Places:
         """Return the place of a root that the client has named, by itself."""
         root, _ = self._named[key]
         if not root.is_dir:
-            return Place(_state(self._rights.may_use(key, is_dir=False)), root.path)
+            return Place(_state(self._rights.may_use(key, is_dir=False)), self.last_path(key))
         node = self._tree.get(key)
         path = self.last_path(key) if node is None else self._path_of_root(node, self._of_above(node))
         return Place(_state(self._rights.may_enter(key)), path)

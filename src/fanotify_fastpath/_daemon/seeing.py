@@ -164,6 +164,9 @@ class Sight:
     def _see_rename(self, raw: Raw, found: Finding, event: Event) -> Seen | None:
         old = self._side(raw, raw.place, is_new=False)
         new = self._side(raw, raw.new_place, is_new=True)
+        key = raw.obj
+        if key is not None and not event.is_dir and self._places.is_named(key) and self._places.is_home(key, raw.place):
+            self._places.moved_file(key, raw.new_place, new.path if self._is_shown(new, event) else None)
         if self._sees_all:
             seen = self._show(event, found.inside2, found.inside)
             seen.raw_path, seen.raw_old_path = new.path or event.raw_path, old.path or event.raw_old_path
