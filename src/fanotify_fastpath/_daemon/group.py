@@ -90,8 +90,12 @@ class ClientGroup(Closing):
             counted = {name: counted[name] for name in _OWN_COUNTERS}
         return counted | {"n_put": self.supply.n_put, "n_dropped": self.supply.n_dropped}
 
+    def discard(self) -> None:
+        """The client has gone, or is to: what is in the ring is nobody's. One that kept it could have any number."""
+        self.ring.discard()
+
     def close(self) -> None:
-        """Let the kernel take all marks away; what is in the ring stays for the client."""
+        """Let the kernel take all marks away; what is in the ring stays for the client, unless it was discarded."""
         try:
             self._engine.close()
         finally:

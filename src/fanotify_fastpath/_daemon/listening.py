@@ -105,7 +105,7 @@ def _bind(path: str, mode: int, gid: int) -> socket.socket:
     old_umask = os.umask(0o777 & ~mode)
     try:
         listener.bind(path)
-        os.chown(path, -1, gid)
+        os.chown(path, -1, gid, follow_symlinks=False)
         listener.listen(_BACKLOG)
     except OSError as exc:
         listener.close()

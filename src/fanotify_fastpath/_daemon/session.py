@@ -130,6 +130,8 @@ class Session:
             exits.callback(self._channel.close)
             if self._group is not None:
                 exits.callback(self._group.close)
+                if self._stop is None:
+                    exits.callback(self._group.discard)
 
     def _close_wake(self) -> None:
         with self._wake_lock:

@@ -72,8 +72,13 @@ class MemoryRing(Closing):
         """
         return self._writer.put(record)
 
+    def discard(self) -> None:
+        """Give the memory back to the kernel, though the reader may have it open for as long as it likes."""
+        with mmap.mmap(self.fd, 0) as memory:
+            memory.madvise(mmap.MADV_REMOVE)
+
     def close(self) -> None:
-        """Unmap it and close the descriptors; the reader keeps what is in it."""
+        """Unmap it and close the descriptors; the reader keeps what is in it, unless that was discarded."""
         self._writer.close()
         self._close_descriptors()
 
