@@ -76,11 +76,14 @@ class Client:
         if received is None:
             return None
         if isinstance(received.message, messages.Opened):
-            ring_fd, wake_fd = received.fds
-            self._ring = RingReader(ring_fd, received.message.ring_bytes)
-            os.close(ring_fd)
-            os.close(wake_fd)
+            self.take_ring(*received.fds, received.message.ring_bytes)
         return received.message
+
+    def take_ring(self, ring_fd: int, wake_fd: int, ring_bytes: int) -> None:
+        """What comes with the answer to ``Open``."""
+        self._ring = RingReader(ring_fd, ring_bytes)
+        os.close(ring_fd)
+        os.close(wake_fd)
 
     def ask(self, kind: type[messages.Request], *fds: int, **fields: object) -> messages.Answer | None:
         """Make a request, and return what is answered to it."""

@@ -1,0 +1,95 @@
+"""Attacks on the ring: its memory is the client's to write, and what the client writes there is the client's loss."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fanotify_fastpath import Mask
+from fanotify_fastpath._wire import messages
+from outcomes import wait_until
+
+from .attacking import attacker_of, check_unharmed, innocent_of
+from .support import Daemon
+
+pytestmark = pytest.mark.attack
+
+
+def make_files(top: Path, n_files: int, name: str = "file") -> list[str]:
+    made = [f"{name}{n}" for n in range(n_files)]
+    for each in made:
+        os.close(os.open(top / each, os.O_CREAT | os.O_WRONLY, 0o644))
+    return made
+
+
+@pytest.mark.parametrize("only_positions", [True, False], ids=["positions", "every word"])
+def test_whatever_a_client_writes_into_its_ring_harms_nobody_else(
+    daemon: Daemon, top: Path, only_positions: bool
+) -> None:
+    with attacker_of(daemon) as attacker, innocent_of(daemon, top) as innocent:
+        attacker.watch(top, Mask.CREATE)
+        made = []
+        for seed in range(3):
+            attacker.begin_scribbling(seed, only_positions=only_positions)
+            made += make_files(top, 1500, f"{seed}-")
+            counters = attacker.sync()
+            assert counters["n_put"] + counters["n_dropped"] >= len(made)
+            assert attacker.end_scribbling() > 5000
+        check_unharmed(daemon, innocent, top, made)
+        # it did reach the daemon: what could not be true was not believed, and what could was
+        assert counters["n_dropped"] > 0
+        assert counters["n_put"] > 0 or not only_positions
+
+
+def test_neither_memory_nor_pipe_can_be_spoiled(daemon: Daemon, top: Path) -> None:
+    with attacker_of(daemon) as attacker, innocent_of(daemon, top) as innocent:
+        attacker.watch(top, Mask.CREATE)
+        assert attacker.try_to_spoil() == {
+            "shorten": "EPERM",
+            "lengthen": "EPERM",
+            "append": "EPERM",
+            "reopen and shorten": "EPERM",
+            "seal": "EPERM",
+            "write to the pipe": "EBADF",
+            "reopen the pipe": "EACCES",
+        }
+        made = make_files(top, 10)
+        assert len(attacker.hear()) == 10
+        check_unharmed(daemon, innocent, top, made)
+        # it is the user's lack of rights to the pipe that stops it
+        with attacker_of(daemon, 0) as root:
+            root.watch(top, Mask.CREATE)
+            assert root.try_to_spoil()["reopen the pipe"] == "ok"
+
+
+def test_memory_that_is_taken_away_is_the_clients_loss(daemon: Daemon, top: Path) -> None:
+    with attacker_of(daemon) as attacker, innocent_of(daemon, top) as innocent:
+        attacker.watch(top, Mask.CREATE)
+        attacker.block_on_pipe()
+        made = []
+        for n in range(20):
+            made += make_files(top, 50, f"{n}-")
+            attacker.punch()
+        assert attacker.sync()["n_put"] + attacker.sync()["n_dropped"] == len(made)
+        check_unharmed(daemon, innocent, top, made)
+
+
+def test_a_ring_that_is_kept_keeps_no_memory(daemon: Daemon, top: Path) -> None:
+    """Else somebody could have any number of full rings, and the daemon's own memory be counted for it."""
+    with attacker_of(daemon) as attacker, innocent_of(daemon, top) as innocent:
+        attacker.watch(top, Mask.CREATE, ring_bytes=1 << 20)
+        made = make_files(top, 1000)
+        attacker.sync()
+        assert attacker.ring_memory_bytes() > 100_000
+        attacker.hang_up()
+        wait_until(lambda: attacker.ring_memory_bytes() == 0, "the memory is given back")
+        # also when it is the daemon that ends the connection, for what the client said
+        attacker.connect()
+        attacker.watch(top, Mask.CREATE, ring_bytes=1 << 20)
+        made += make_files(top, 1000, "more")
+        attacker.sync()
+        assert attacker.ring_memory_bytes() > 100_000
+        attacker.send_raw(b"\xff")
+        assert isinstance(attacker.answer(), messages.Failed)
+        wait_until(lambda: attacker.ring_memory_bytes() == 0, "the memory is given back")
+        check_unharmed(daemon, innocent, top, made)
