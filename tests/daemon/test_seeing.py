@@ -566,6 +566,20 @@ def test_nothing_is_told_of_private_directories_that_come_and_go(scene: Scene, s
     assert not {name for name in told if b"secret" in name}
 
 
+@everywhere
+def test_directories_that_are_gone_are_not_kept_in_mind(scene: Scene, stranger: Other) -> None:
+    scene.view.watch(scene.top, Mask.CREATE)
+    for n in range(20):
+        stranger(os.mkdir, scene.top / f"d{n}", 0o700)
+        stranger(actions.touch, scene.top / f"d{n}/secret")
+        assert names(scene.view.told(scene.top)) == set()
+    assert len(scene.view.sight._hiders) == 20
+    for n in range(20):
+        stranger(actions.remove_tree, scene.top / f"d{n}")
+    scene.view.hear()
+    assert not scene.view.sight._hiders
+
+
 # --- when the kernel did not tell ---
 
 

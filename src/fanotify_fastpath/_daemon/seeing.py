@@ -41,14 +41,16 @@ class Sight:
 
     :param credentials: the user; user 0 sees everything
     :param own_tgid: the client's process, whose accesses are left out unless the group includes its own; 0: unknown
+    :param tells_processes: the client numbers processes as we do; else no event tells one
     :ivar n_withheld: events that were not shown. A user is not to be told: it says how busy others are
     """
 
-    def __init__(self, credentials: Credentials, own_tgid: int) -> None:
+    def __init__(self, credentials: Credentials, own_tgid: int, *, tells_processes: bool = True) -> None:
         self.credentials = credentials
         self.own_tgid = own_tgid
         self.n_withheld = 0
         self._sees_all = credentials.uid == 0
+        self._tells_processes = tells_processes
         self._rights = Rights(credentials)
         self._places = Places(self._rights)
         self._hiders: set[bytes] = set()
@@ -135,6 +137,10 @@ class Sight:
         """A directory was renamed; tell whether what it holds was withheld for where it stood."""
         place = self._places.of(raw.dir)
         return place.state != SHOWN and place is not OUTSIDE
+
+    def removed(self, key: bytes) -> None:
+        """A directory was removed for good."""
+        self._hiders.discard(key)
 
     def stands(self, root: Root) -> None:
         """A root stands where it stands now."""
@@ -245,6 +251,6 @@ class Sight:
 
     def _show(self, event: Event, inside: Inside | None = None, old_inside: Inside | None = None) -> Seen:
         seen = Seen(event, inside or NOWHERE, old_inside or NOWHERE)
-        if not self._sees_all and not self._is_own(event):
+        if not self._tells_processes or not (self._sees_all or self._is_own(event)):
             seen.hide_process()
         return seen

@@ -136,6 +136,10 @@ class Viewer(Protocol):
         """
         ...
 
+    def removed(self, key: bytes) -> None:
+        """A directory was removed for good; records about it may still come."""
+        ...
+
     def stands(self, root: Root) -> None:
         """A root stands where it stands now."""
         ...

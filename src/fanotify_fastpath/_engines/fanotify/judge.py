@@ -273,6 +273,8 @@ class Judge:
         """An entry was removed: a directory for good, a file perhaps by its last name."""
         if raw.mask & _ONDIR:
             self._tree.remove(key)
+            if self._viewer is not None:
+                self._viewer.removed(key)
         elif not self._tree.is_point(key) or not self._is_gone(key):
             return
         if self._tree.is_point(key):
