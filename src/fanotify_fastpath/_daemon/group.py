@@ -7,6 +7,7 @@ from typing import Final
 from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._daemon.account import ConnectionAccount, Resource
 from fanotify_fastpath._daemon.holdings import Holdings
+from fanotify_fastpath._daemon.namespaces import shares_pids
 from fanotify_fastpath._daemon.peer import Peer
 from fanotify_fastpath._daemon.seeing import Sight
 from fanotify_fastpath._daemon.supply import STORE_MAX, Supply
@@ -118,7 +119,7 @@ def open_group(request: Open, peer: Peer, account: ConnectionAccount) -> ClientG
             undo.callback(account.give, resource, n)
         ring = MemoryRing(ring_bytes)
         undo.callback(ring.close)
-        sight = Sight(peer.credentials, peer.tgid)
+        sight = Sight(peer.credentials, peer.tgid, tells_processes=shares_pids(peer.tgid))
         engine = FanotifyEngine(
             include_self=request.include_self,
             follow_submounts=request.follow_submounts,

@@ -22,6 +22,7 @@ from fanotify_fastpath._daemon.account import ConnectionAccount
 from fanotify_fastpath._daemon.descriptors import Descriptors
 from fanotify_fastpath._daemon.group import ClientGroup, open_group
 from fanotify_fastpath._daemon.logs import log_bounded, log_failure
+from fanotify_fastpath._daemon.namespaces import as_mounted_here
 from fanotify_fastpath._daemon.peer import Peer
 from fanotify_fastpath._daemon.policy import Rights
 from fanotify_fastpath._wire import messages
@@ -318,7 +319,7 @@ class Session:
         holdings = group.holdings
         match request:
             case messages.Include(set=number, root=root_number, included=included, path=path):
-                root = self._prove(fds[0]) if included else identify(fds[0])
+                root = self._prove(fds[0]) if included else as_mounted_here(identify(fds[0]))
                 group.include(number, root_number, root, path, included=included)
             case messages.Discard(set=number, root=root_number):
                 holdings.discard(number, root_number)
@@ -338,7 +339,7 @@ class Session:
         """The identity of an object of which the client has shown that it may watch it."""
         check_root(fd, self.peer.credentials)
         self.rights.check_root(fd)
-        return identify(fd)
+        return as_mounted_here(identify(fd))
 
     def _check_mask(self, mask: int, scope: Scope) -> None:
         self.rights.check_mark(mask, scope)
