@@ -691,6 +691,16 @@ def test_what_is_mounted_inside_is_seen_by_whoever_gets_there(scene: Scene, root
     assert [event.path for event in events if event.mask & Mask.UNMOUNT] == ["/mine/public/mnt"]
 
 
+def test_what_cannot_be_watched_is_told_where_its_name_may_be_known(scene: Scene, mounts: Mounter) -> None:
+    private, public = (new_dir(scene.top / name / "mnt").parent for name in ("private", "public"))
+    scene.view.watch(scene.top, called="/mine")
+    private.chmod(0o711)
+    for path in (private, public):
+        mounts.make("overlayfs-plain", path / "mnt")
+    events = wait_for(scene.view, Mask.UNWATCHED)
+    assert [event.path for event in events if event.mask & Mask.UNWATCHED] == ["/mine/public/mnt"]
+
+
 def test_an_unmounted_filesystem_is_told_by_its_roots(scene: Scene, root: Other, mounts: Mounter) -> None:
     mountpoint = mounts.make("tmpfs")
     directory = new_dir(mountpoint / "secret" / "d")
