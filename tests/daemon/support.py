@@ -88,7 +88,8 @@ class Daemon(Closing):
     def reload(self) -> None:
         """Have it read its configuration anew, and wait until it has."""
         self.process.send_signal(signal.SIGHUP)
-        self.await_notice("RELOADING=1")
+        _, moment = self.await_notice("RELOADING=1")
+        assert 0 <= time.monotonic_ns() // 1000 - int(moment.removeprefix("MONOTONIC_USEC=")) < DEADLINE_S * 1e6
         self.await_notice("READY=1")
 
     def await_notice(self, line: str) -> list[str]:

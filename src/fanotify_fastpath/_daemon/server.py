@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import select
 import signal
 import socket
@@ -305,5 +306,5 @@ def leave() -> None:
 
     Such a thread keeps all that is open as long as it lives; so it is closed before.
     """
-    os.closerange(3, 1 << 30)
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     os._exit(0)

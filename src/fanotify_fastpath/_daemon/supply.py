@@ -15,8 +15,9 @@ from fanotify_fastpath._wire.memory import MemoryRing
 from fanotify_fastpath._wire.told import Told
 from fanotify_fastpath.mask import Mask
 
-#: events that the engine keeps for us at most
-STORE_MAX: Final = 16384
+#: events that the engine keeps for us at most: as many as records that it has read, for they are
+#: all decided about at once when somebody asks for that
+STORE_MAX: Final = 1 << 16
 _TURN_MAX: Final = 512
 #: what was not told for want of room is tried again after so long
 RETRY_S: Final = 0.1
