@@ -31,7 +31,8 @@ HEADERS = "_bpf/include"
 #: the modules in C are only for these machines
 IS_64_BIT = sys.maxsize > 1 << 32
 PACKAGE = "fanotify_fastpath"
-COMPILER = "mypy[mypyc]>=2,<3"
+#: and whose types it must know, because the modules that it compiles import others that use them
+COMPILER = ["mypy[mypyc]>=2,<3", "msgspec>=0.19"]
 #: what the package needs to compile its own handlers
 HANDLER_COMPILER = ["cffi>=1.15", "llvmlite>=0.45"]
 #: no debugging symbols, though Debian's Python asks for them; and calls inside the library go straight
@@ -47,7 +48,7 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
 
     def dependencies(self) -> list[str]:
         """What the build needs besides hatchling."""
-        return [] if why_pure() else [COMPILER, *HANDLER_COMPILER]
+        return [] if why_pure() else [*COMPILER, *HANDLER_COMPILER]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, before the wheel is put together."""
