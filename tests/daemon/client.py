@@ -76,7 +76,8 @@ class Client:
         if received is None:
             return None
         if isinstance(received.message, messages.Opened):
-            self.take_ring(*received.fds, received.message.ring_bytes)
+            ring_fd, wake_fd = received.fds
+            self.take_ring(ring_fd, wake_fd, received.message.ring_bytes)
         return received.message
 
     def take_ring(self, ring_fd: int, wake_fd: int, ring_bytes: int) -> None:

@@ -15,9 +15,11 @@ from fanotify_fastpath._daemon import logs
 from fanotify_fastpath._daemon.departures import Departures
 from fanotify_fastpath._daemon.descriptors import PER_CONNECTION, PER_GROUP, Descriptors
 from fanotify_fastpath._daemon.listening import listen
+from fanotify_fastpath._daemon.main import main
 from fanotify_fastpath._daemon.records import Records
 from fanotify_fastpath._engines.common.viewer import Seen
 from fanotify_fastpath._wire.told import Told, told_by
+from fanotify_fastpath.cli.exits import Exit
 from fanotify_fastpath.errors import InvalidArgument, KernelRefused, LimitReached
 
 UNKNOWN = (1 << 32) - 1
@@ -182,6 +184,15 @@ def test_the_journal_is_told_priorities(written: pytest.CaptureFixture[str], mon
     logs.log(logging.WARNING, "beware", n=1)
     logs.log(logging.DEBUG, "detail")
     assert written.readouterr().err.splitlines() == ["<4>beware n=1", "<7>detail"]
+
+
+def test_the_journal_is_told_priorities_of_what_prevents_a_start(
+    written: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    assert main(["--config", "/missing"]) == Exit.FAILURE
+    assert written.readouterr().err == "<3>fanfpd: the configuration /missing does not exist\n"
 
 
 def test_what_clients_bring_about_is_logged_at_a_bounded_rate(written: pytest.CaptureFixture[str]) -> None:

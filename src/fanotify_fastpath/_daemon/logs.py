@@ -37,7 +37,7 @@ class _Line(logging.Formatter):
         fields: dict[str, object] = getattr(record, "fields", {})
         text = " ".join([printable(record.getMessage()), *(f"{key}={_value(value)}" for key, value in fields.items())])
         if self._is_journal:
-            return f"<{_PRIORITIES.get(record.levelno, 6)}>{text}"
+            return prefix(record.levelno) + text
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         return f"{moment}.{int(record.msecs):03d}Z {record.levelname.lower()} {text}"
 
@@ -83,6 +83,11 @@ def is_journal(fd: int) -> bool:
     except OSError:
         return False
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def prefix(level: int) -> str:
+    """What the lines of a level begin with in the journal."""
+    return f"<{_PRIORITIES.get(level, 6)}>"
 
 
 def log(level: int, what: str, **fields: object) -> None:

@@ -1,6 +1,7 @@
 """``fanfpd``: the daemon's command line. It runs in the foreground; the service manager does the rest."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -58,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Exit.DONE
     except Exception as exc:
-        say(f"fanfpd: {sentence(exc)}")
+        priority = logs.prefix(logging.ERROR) if logs.is_journal(2) else ""
+        say(f"{priority}fanfpd: {sentence(exc)}")
         return exit_code(exc)
 
 
