@@ -7,8 +7,10 @@ for a process that has ended what was known of it still holds.
 """
 
 import contextlib
+import math
 import os
 import threading
+import time
 from collections import OrderedDict, deque
 from typing import Final
 
@@ -25,9 +27,10 @@ class _Known:
     One process: its directory in /proc, its open ``comm`` there, and what was read last.
 
     :ivar next: what the next event will have, made while there was time
+    :ivar looked_s: when that was, by the monotonic clock
     """
 
-    __slots__ = ("comm", "comm_fd", "dir_fd", "next", "process", "tgid")
+    __slots__ = ("comm", "comm_fd", "dir_fd", "looked_s", "next", "process", "tgid")
 
     def __init__(self, tgid: int) -> None:
         self.dir_fd = os.open(f"/proc/{tgid}", _DIR_FLAGS)
@@ -38,6 +41,7 @@ class _Known:
             raise
         self.tgid = tgid
         self.comm = b""
+        self.looked_s = 0.0
         self.process = NOBODY
         self.next: LaterProcess[_Known] | None = None
 
@@ -52,6 +56,7 @@ class _Known:
         if comm != self.comm or uid != self.process.uid:
             self.comm = comm
             self.process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), self._exe())
+        self.looked_s = time.monotonic()
         return self.process
 
     def read(self, name: str) -> bytes:
@@ -82,15 +87,18 @@ class Processes:
     somebody asks for what may have changed, at the latest when the next batch begins.
 
     :param max_open: processes that are kept, with two descriptors each
+    :param holds_s: for so long after the last look, what was known of a process that has ended still holds. When its id
+        may have gone round by then, it may have been another one with that id, which has ended, too
     """
 
-    def __init__(self, max_open: int = _MAX_OPEN) -> None:
+    def __init__(self, max_open: int = _MAX_OPEN, holds_s: float = math.inf) -> None:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._batch: dict[int, Process] = {}
         self._later: deque[LaterProcess[_Known]] = deque()
         # events are looked at by any thread
         self._lock = threading.Lock()
         self._max_open = max_open
+        self._holds_s = holds_s
 
     def begin(self) -> None:
         """What was looked at before may have changed: look again on next use."""
@@ -174,7 +182,8 @@ class Processes:
                     known.next = LaterProcess(self._look, known)  # while there is nothing better to do
                     return process
         process = self._meet(tgid)
-        return known.process if process is NOBODY else process
+        holds = process is NOBODY and time.monotonic() - known.looked_s <= self._holds_s
+        return known.process if holds else process
 
     def _meet(self, tgid: int) -> Process:
         """See a process for the first time."""

@@ -47,6 +47,8 @@ _CLOCK: Final = time.CLOCK_BOOTTIME
 VIEWED_PROCESSES_MAX: Final = 64
 _VIEWED_RECORDS_MAX: Final = 1 << 16
 _VIEWED_DIRECTORIES_MAX: Final = 1 << 16
+#: what it knows of a process that has ended holds for so long: nobody can have the ids go round as fast
+_VIEWED_PROCESSES_HOLD_S: Final = 0.05
 
 
 class FanotifyEngine:
@@ -79,7 +81,7 @@ class FanotifyEngine:
         self._viewer = viewer
         self._interest = Interest(is_viewed=viewer is not None)
         self._tree = Tree() if viewer is None else Tree(_VIEWED_DIRECTORIES_MAX)
-        processes = Processes() if viewer is None else Processes(VIEWED_PROCESSES_MAX)
+        processes = Processes() if viewer is None else Processes(VIEWED_PROCESSES_MAX, _VIEWED_PROCESSES_HOLD_S)
         sources = Sources(processes, self.superblocks, self._tree, self._interest)
         self._sender = Sender(sources, self.counters, self._store, include_self, with_tid, viewer)
         self._group: KernelGroup | None = None
