@@ -8,7 +8,6 @@ import random
 import socket
 import struct
 import threading
-import time
 from pathlib import Path
 from typing import Final
 
@@ -128,9 +127,27 @@ class Attacker(Client):
             for fd in fds:
                 os.close(fd)
 
-    def wait(self, seconds: float) -> None:
-        """Do nothing, and read nothing."""
-        time.sleep(seconds)
+    def busy(self, top: Path, seed: int) -> None:
+        """Connect and ask for this and that, without end."""
+        chance = random.Random(seed)
+        self.watch(top, Mask.ALL_CHANGES)
+        while True:
+            match chance.randrange(6):
+                case 0:
+                    self.hang_up()
+                    self.connect()
+                    self.watch(top, Mask.ALL_CHANGES)
+                case 1:
+                    self.include(chance.randrange(3), 2 + chance.randrange(4), top)
+                case 2:
+                    self.ask(messages.Discard, set=chance.randrange(3), root=2 + chance.randrange(4))
+                case 3:
+                    self.mark(2, Mask.CREATE, 1)
+                    self.ask(messages.Unmark, mark=2)
+                case 4:
+                    self.ask(messages.Ask, sets=[chance.randrange(3)])
+                case _:
+                    self.hear()
 
 
 def _open_and_close(path: str, flags: int) -> None:
