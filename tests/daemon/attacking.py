@@ -8,6 +8,8 @@ import random
 import socket
 import struct
 import threading
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -127,6 +129,24 @@ class Attacker(Client):
             for fd in fds:
                 os.close(fd)
 
+    def take_all(self, directories: list[Path]) -> dict[str, int]:
+        """Take roots, sets and marks up to the limits; how many there are then."""
+        self._until_refused(lambda n: self.mark(100 + n, Mask.ALL_EVENTS, n % 8))
+        self._until_refused(lambda n: self.include(n % 200, 1000 + n, directories[n % len(directories)]))
+        self._until_refused(lambda n: self.include(0, 10_000 + n, directories[n % len(directories)]))
+        answer = self.ask(messages.Status)
+        assert isinstance(answer, messages.Statuses)
+        (status,) = answer.groups
+        return {"roots": status.n_roots, "sets": status.n_sets, "marks": status.n_marks}
+
+    def _until_refused(self, ask: Callable[[int], messages.Answer | None]) -> None:
+        for n in range(5000):
+            answer = ask(n)
+            if isinstance(answer, messages.Failed):
+                assert answer.error == "LimitReached", answer
+                return
+        raise AssertionError("no limit was reached")
+
     def busy(self, top: Path, seed: int) -> None:
         """Connect and ask for this and that, without end."""
         chance = random.Random(seed)
@@ -186,3 +206,9 @@ def check_unharmed(daemon: Daemon, innocent: Puppet, top: Path, expected: list[s
     assert daemon.process.poll() is None
     failures = [line for line in daemon.log().splitlines() if "failed" in line or "Traceback" in line]
     assert not failures
+
+
+def held(daemon: Daemon) -> Counter[str]:
+    """What it has open by kind, without processes and directories, which it keeps as it likes."""
+    kinds = [what.split(":[")[0] for what in daemon.descriptors().values() if not what.startswith("/proc/")]
+    return Counter(kinds)

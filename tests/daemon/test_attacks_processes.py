@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from fanotify_fastpath import Mask
 from fanotify_fastpath._wire import messages
 from outcomes import wait_until
 
-from .attacking import attacker_of, check_unharmed, innocent_of
+from .attacking import attacker_of, check_unharmed, held, innocent_of
 from .client import Client, opened_as
 from .reusing import end, fork_as, free_tgid
 from .support import OTHER_USER, USER, Daemon, Puppet
@@ -88,12 +87,6 @@ def test_a_client_may_be_killed_at_any_moment(daemon: Daemon, top: Path, seed: i
                 attacker.kill()
         check_unharmed(daemon, innocent, top, made)
         wait_until(lambda: held(daemon) == before, "nothing is left of them")
-
-
-def held(daemon: Daemon) -> Counter[str]:
-    """What it has open by kind, without processes and directories, which it keeps as it likes."""
-    kinds = [what.split(":[")[0] for what in daemon.descriptors().values() if not what.startswith("/proc/")]
-    return Counter(kinds)
 
 
 def test_a_client_may_stop_at_any_moment(daemon: Daemon, top: Path) -> None:
