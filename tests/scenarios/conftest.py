@@ -2,16 +2,18 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
 
-from daemon.support import Daemon, open_up
+from daemon.support import Daemon
 from engines import ENGINES
 from fanotify_fastpath import Group, Mask, Scope, watch
+from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.kernel import dispatcher
 from fanotify_fastpath._uapi.mountinfo import read_mounts
 from fanotify_fastpath.errors import NotPermitted, UnsupportedFeature
@@ -19,7 +21,7 @@ from fanotify_fastpath.group import EngineName
 from mounting import Filesystem, Filesystems, Mounter
 from outcomes import wait_until
 
-from . import users
+from . import refused, users
 from .support import Ears, Other
 
 #: FP_PATH_MAX in bpf/include/fp_abi.h, FP_CLIMB_MAX in bpf/include/tables.bpf.h
@@ -30,18 +32,34 @@ SAMPLE = ("test_differences.py", "test_guard_denies.py", "test_subtree.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where FP_ENGINE names an engine, as in the machines of tools/vm, the others are left to a sample."""
+    """
+    Where FP_ENGINE names an engine, as in the machines of tools/vm, the others are left to a sample.
+
+    Of the daemon's there is none: what others do is told without it.
+    """
     wanted = os.environ.get("FP_ENGINE")
-    if not wanted:
-        return
     here = Path(__file__).parent
-    left_out = {
-        item
-        for item in items
-        if here in item.path.parents and item.path.name not in SAMPLE and _engine_of(item) != wanted
-    }
+    mine = [item for item in items if here in item.path.parents]
+    if wanted:
+        sample = () if users.IS_USER else SAMPLE
+        left_out = {item for item in mine if item.path.name not in sample and _engine_of(item) != wanted}
+    else:
+        left_out = set()
+    if users.IS_USER:
+        refused.mark([item for item in mine if item not in left_out])
+    else:
+        left_out |= {item for item in mine if _engine_of(item) == "daemon"}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
+    """What the daemon refuses, it must refuse as it is said."""
+    result = yield
+    refused.check(item, call, result.get_result())
 
 
 def _engine_of(item: pytest.Item) -> object:
@@ -94,29 +112,32 @@ def mounts(no_leaks: None, session_mounts: Mounter) -> Iterator[Mounter]:
 
 
 @pytest.fixture
-def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with users.as_root():
-        return users.own(open_up(tmp_path_factory.mktemp("scenario")))
+def tmp_path(session_mounts: Mounter) -> Path:
+    """A directory of whoever plays; pytest's own are root's alone."""
+    return session_mounts.new_dir("tmp")
 
 
 @pytest.fixture(scope="session")
-def _daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon | None]:
+def _daemon(session_mounts: Mounter) -> Iterator[Daemon | None]:
     """What serves the user, if one plays."""
     if not users.IS_USER:
         yield None
         return
-    with users.daemon_of(tmp_path_factory.mktemp("daemon")) as daemon:
+    with users.daemon_of(session_mounts.new_dir("daemon")) as daemon:
         yield daemon
 
 
 @pytest.fixture(autouse=True)
 def _played_by(_daemon: Daemon | None) -> Iterator[None]:
     """Who plays; in the end nothing is left in the daemon."""
-    before = _daemon and (_daemon.n_threads(), _daemon.descriptors())
+    if _daemon is None:
+        yield
+        return
+    n_threads, descriptors = _daemon.n_threads(), _daemon.descriptors()
     with users.as_user():
         yield
-    if _daemon:
-        wait_until(lambda: (_daemon.n_threads(), _daemon.descriptors()) == before, "the daemon closes everything")
+    wait_until(lambda: _daemon.n_threads() <= n_threads, "the daemon's threads end")
+    wait_until(lambda: _daemon.descriptors().items() <= descriptors.items(), "the daemon closes everything")
 
 
 @pytest.fixture(scope="session")
@@ -149,9 +170,24 @@ class Stage:
         """They have no kernel engine of their own: what ``auto`` takes must serve them."""
         return "auto" if self.engine == "kernel" else self.engine
 
+    @property
+    def has_records(self) -> bool:
+        """Whether the listener has no more of an event than what a record in a ring tells."""
+        return self.engine != "fanotify"
+
+    @property
+    def has_inodes(self) -> bool:
+        """Whether it is told which inode an object has."""
+        return self.engine == "kernel" or self.filesystem.kind != "overlayfs"
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether handlers can be shown more of an object than its event tells."""
+        return self.has_inodes or not self.has_records
+
     def as_told(self, path: bytes) -> bytes:
-        """What a long path reads like on this engine: the kernel engine tells the last 4,096 bytes, whole names."""
-        if self.engine != "kernel" or len(self._inside(path)) <= _PATH_MAX:
+        """What a long path reads like on this engine: records have room for the last 4,096 bytes, whole names."""
+        if not self.has_records or len(self._inside(path) if self.engine == "kernel" else path) <= _PATH_MAX:
             return path
         told = path[-_PATH_MAX:]
         return told[1:] if told.startswith(b"/") else told.partition(b"/")[2]
@@ -175,6 +211,10 @@ class Stage:
         """Mark all of the filesystem that this test may."""
         target, scope = self.whole
         group.mark(target, events, scope=scope)
+
+    def counters(self, group: Group) -> Counters:
+        """What became of the events: of those that are not for the user, the daemon tells root."""
+        return users.counted_by_daemon() if users.IS_USER else group.counters
 
     def group(self, **options: Any) -> Group:
         """Open a group on the engine; it is closed when the test ends."""
@@ -247,5 +287,7 @@ both_ways = pytest.mark.parametrize("how", ["scope", "handler"], indirect=True)
 
 #: the scenario is about one engine
 only_fanotify = pytest.mark.parametrize("engine", ["fanotify"], indirect=True)
+#: … and runs only where FP_ENGINE says so
+only_daemon = pytest.mark.parametrize("engine", ["daemon"], indirect=True)
 _kernel = pytest.param("kernel", marks=pytest.mark.kernel_engine)
 only_kernel = pytest.mark.parametrize("engine", [_kernel], indirect=True)

@@ -250,21 +250,21 @@ def _create(words: Words, fd: int, inner: int, below: str, name: str, made: list
     return name
 
 
-def hold_open(plan: Plan, links: str) -> list[int]:
+def hold_open(plan: Plan, links: str) -> None:
     """
     Open the directories before they travel, and make links by which other processes find them wherever they are.
+
+    They stay open as long as this process lives.
 
     :param links: a new directory for the links
     """
     outer = [plan.outer_path(n, 0) for n in range(plan.n_outer)]
     inner = [f"{outer[n % plan.n_outer]}/inner{n}-0" for n in range(plan.n_inner)]
-    fds = []
     for kind, paths in (("outer", outer), ("inner", inner)):
         os.makedirs(f"{links}/{kind}")
         for n, path in enumerate(paths):
-            fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY))
-            os.symlink(f"/proc/{os.getpid()}/fd/{fds[-1]}", f"{links}/{kind}/{n:04d}")
-    return fds
+            fd = os.open(path, os.O_PATH | os.O_DIRECTORY)
+            os.symlink(f"/proc/{os.getpid()}/fd/{fd}", f"{links}/{kind}/{n:04d}")
 
 
 def open_links(directory: str) -> list[int]:

@@ -13,6 +13,7 @@ from fanotify_fastpath.handlers_in_c import read_handler
 from . import actions
 from .conftest import Stage
 from .support import SHORT_S, make_reachable, paths, refusal
+from .users import UID
 
 ONLY_INSIDE = """
 #include <handler.bpf.h>
@@ -125,9 +126,9 @@ def test_s3_prefixes_are_ignored_and_users_remembered(stage: Stage, make: Make) 
     assert paths(stage.ears(group).hear(directory), Mask.CREATE, directory) == ["xx", "yc"]
     handler: Any = attachment.handler
     assert (attachment.n_skipped, attachment.n_failed) == (3, 0)
-    assert handler.by_user.items() == [(0, attachment.n_seen)]
+    assert handler.by_user.items() == [(UID, attachment.n_seen)]
     group.detach()
-    assert handler.by_user.get(0) == attachment.n_seen
+    assert handler.by_user.get(UID) == attachment.n_seen
 
 
 def test_s3_without_privilege_it_is_refused_and_says_what_is_missing(stage: Stage, make: Make) -> None:
@@ -173,9 +174,9 @@ def test_another_one_in_its_place_goes_on_with_what_it_remembers(stage: Stage, m
         stage.other(actions.touch, directory / name)
     assert paths(ears.hear(directory), Mask.CREATE, directory) == ["abb"]
     handler: Any = attachment.handler
-    assert handler.by_user.items() == [(0, attachment.n_seen)]
+    assert handler.by_user.items() == [(UID, attachment.n_seen)]
     group.detach()
-    assert handler.by_user.items() == [(0, attachment.n_seen)]
+    assert handler.by_user.items() == [(UID, attachment.n_seen)]
 
 
 def test_two_attaches_and_two_groups_remember_by_themselves(stage: Stage, make: Make) -> None:
@@ -192,4 +193,4 @@ def test_two_attaches_and_two_groups_remember_by_themselves(stage: Stage, make: 
     for group in groups:
         (attachment,) = group.attachments
         handler: Any = attachment.handler
-        assert handler.by_user.get(0) == attachment.n_seen
+        assert handler.by_user.get(UID) == attachment.n_seen

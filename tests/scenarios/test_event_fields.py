@@ -25,6 +25,7 @@ from mounting import Mounter
 from . import actions
 from .conftest import Stage
 from .support import Other, make_reachable, paths, refusal
+from .users import UID, as_root
 from .witness import Shown, ancestors_of, object_fields, picked, witness
 
 #: what races with the reading of events is tried as often
@@ -36,8 +37,9 @@ def test_the_object_is_what_stat_says(stage: Stage) -> None:
     (root,) = stage.dirs("root")
     (root / "file").write_bytes(b"x" * 12345)
     os.link(root / "file", root / "another name")
-    os.chown(root / "file", 12, 34)
-    os.chmod(root / "file", 0o4750)
+    with as_root():
+        os.chown(root / "file", UID or 12, 34)
+        os.chmod(root / "file", 0o4750)
     ears = stage.watch(root, Mask.OPEN | Mask.CREATE)
     shown = witness(ears.group)
     stage.other(actions.read, root / "file")
@@ -46,7 +48,11 @@ def test_the_object_is_what_stat_says(stage: Stage) -> None:
     stage.other(os.mkfifo, root / "fifo")
     ears.hear(root)
     for name in ("file", "directory", "link", "fifo"):
-        assert picked(shown[name.encode()], tuple(object_fields(root))) == object_fields(root / name), name
+        fields = object_fields(root / name)
+        expected = fields if stage.finds_objects else dict.fromkeys(fields)
+        assert picked(shown[name.encode()], tuple(fields)) == expected, name
+    if not stage.finds_objects:
+        return
     assert (shown[b"file"]["size"], shown[b"file"]["n_links"], shown[b"file"]["owner_gid"]) == (12345, 2, 34)
 
 
@@ -70,7 +76,8 @@ def test_depth_counts_from_the_nearest_root_of_a_subtree(stage: Stage, scope: Sc
     else:
         assert set(depths.values()) == {None}
     for name, directory in places.items():
-        assert shown[name.encode()]["dir_inode"] == os.stat(stage.top / directory).st_ino
+        expected = os.stat(stage.top / directory).st_ino if stage.finds_objects else None
+        assert shown[name.encode()]["dir_inode"] == expected
 
 
 def test_the_root_itself_has_depth_0_and_lies_in_the_directory_above(stage: Stage) -> None:
@@ -102,15 +109,17 @@ def test_the_process_is_what_proc_says(stage: Stage, cgroup: Path) -> None:
     ears = stage.watch(root, Mask.CREATE)
     shown = witness(ears.group)
     with Other() as process:
-        process(actions.write, cgroup / "cgroup.procs", b"0")
-        process(os.setegid, 4321)
+        with as_root():
+            actions.write(cgroup / "cgroup.procs", b"%d" % process.pid)
+        gid = UID or 4321
+        process(os.setegid, gid)
         process(actions.touch, root / "file")
         ears.hear(root)
         ancestors = ancestors_of(process.pid)
         expected = {
             "tgid": process.pid,
-            "uid": 0,
-            "gid": 4321,
+            "uid": UID,
+            "gid": gid,
             "cgroup_id": os.stat(cgroup).st_ino,
             "ancestors": ancestors,
         }

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -14,9 +15,11 @@ from fanotify_fastpath._engines.common.housekeeper import Housekeeper
 from . import actions
 from .conftest import Stage
 from .support import Other
+from .users import UID
 
 ACCESSES = Mask.OPEN | Mask.ACCESS | Mask.MODIFY | Mask.CLOSE
 N = 5
+Key = TypeVar("Key")
 
 
 @pytest.fixture(autouse=True)
@@ -63,12 +66,20 @@ def types(events: list[Event]) -> Counter[str]:
     return Counter(name for event in events for name in event.names)
 
 
+def as_unread(stage: Stage, told: Counter[Key]) -> Counter[Key]:
+    """What was told while it waited unread: the daemon reads at once, so that there any number may come of it."""
+    if stage.engine != "daemon":
+        return told
+    assert max(told.values()) <= N
+    return Counter(set(told))
+
+
 def test_what_waits_unread_is_not_told_again_and_what_was_read_is(stage: Stage, root: Path, one: Other) -> None:
     group = group_on(stage, root, ACCESSES)
     for _ in range(3):
         for _ in range(N):
             one(actions.read, root / "file")
-        assert types(read_all(group)) == {"open": 1, "access": 1, "close_nowrite": 1}
+        assert as_unread(stage, types(read_all(group))) == {"open": 1, "access": 1, "close_nowrite": 1}
 
 
 def test_each_group_has_a_reader_of_its_own(stage: Stage, root: Path, one: Other) -> None:
@@ -78,7 +89,7 @@ def test_each_group_has_a_reader_of_its_own(stage: Stage, root: Path, one: Other
         one(actions.read, root / "file")
         opened += types(read_all(prompt))
     assert opened == {"open": N}
-    assert types(read_all(late)) == {"open": 1}
+    assert as_unread(stage, types(read_all(late))) == {"open": 1}
 
 
 def test_a_name_that_comes_and_goes_is_told_each_time(stage: Stage, root: Path, one: Other) -> None:
@@ -111,8 +122,8 @@ def test_another_process_another_name_and_another_user_are_told(stage: Stage, ro
                     third(os.seteuid, 65534)
                     third(actions.read, file)
                     third(os.seteuid, 0)
-            found = Counter((event.path, event.tgid, event.uid) for event in read_all(group))
-            expected = {(str(file), one.pid, 0): 1, (str(file), third.pid, 0): 1, (str(link), one.pid, 0): 1}
+            found = as_unread(stage, Counter((event.path, event.tgid, event.uid) for event in read_all(group)))
+            expected = {(str(file), one.pid, UID): 1, (str(file), third.pid, UID): 1, (str(link), one.pid, UID): 1}
             if stage.engine == "kernel":  # the other one tells of a process what it is when the event is read
                 expected[str(file), third.pid, 65534] = 1
             if found == expected:
@@ -131,6 +142,9 @@ def test_after_a_rename_the_same_file_is_told_by_its_new_path(stage: Stage, root
     opened = [event.path for event in read_all(group) if event.mask & Mask.OPEN]
     if stage.engine == "kernel":
         assert opened == [str(root / name / "file") for name in ("a", "b", "c")]
+    elif stage.engine == "daemon":  # which has read them by then, or some
+        assert {*opened} <= {str(root / name / "file") for name in ("a", "b", "c", "d")}
+        assert 1 <= len(opened) <= 3 * N
     else:  # one waits unread, and is told by the path of the time when it is read
         assert len(opened) == 1
 

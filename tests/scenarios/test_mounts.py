@@ -29,7 +29,7 @@ def test_s9_a_watched_filesystem_can_be_unmounted_and_the_group_is_told(
     mounts.umount(top)
     told_of = [event for event in ears.until_mask(Mask.UNMOUNT) if event.mask & Mask.UNMOUNT]
     assert paths(heard, Mask.CREATE, top) == ["root/file"]
-    assert [event.path for event in told_of] == [str(top)]
+    assert [event.path for event in told_of] == [str(top / "root" if stage.engine == "daemon" else top)]
     assert ears.group.roots == []
     assert ears.group.read(timeout_s=0) == []
 

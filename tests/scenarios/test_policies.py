@@ -23,6 +23,7 @@ from policies.scan_on_exec import ScanOnExec, judge, protect
 from . import actions
 from .conftest import Stage
 from .support import Other, paths, refusal
+from .users import as_root
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def test_what_a_tree_of_processes_writes_is_left_out(stage: Stage, root: Path) -
 
 def test_what_is_written_in_a_cgroup_is_left_out(stage: Stage, root: Path, cgroup: Path) -> None:
     with Other() as mine:
-        (cgroup / "cgroup.procs").write_text(str(mine.pid))
+        with as_root():
+            (cgroup / "cgroup.procs").write_text(str(mine.pid))
         group = stage.group()
         group.attach(OutsideTree, cgroup_ids=[os.stat(cgroup).st_ino])
         group.mark(root, Mask.CREATE)

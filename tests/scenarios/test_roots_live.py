@@ -205,12 +205,12 @@ def test_a_second_run_outside_is_dropped_in_the_kernel(stage: Stage) -> None:
     ears = stage.watch(root, Mask.OPEN | Mask.CLOSE_WRITE | Mask.MODIFY | Mask.ATTRIB)
     work()
     assert ears.hear(root) == []
-    counters = ears.group.counters
+    counters = stage.counters(ears.group)
     first, remembered = counters.n_skipped, counters.n_remembered
     assert remembered >= 1 or (stage.engine == "kernel" and not first)
     work()
     assert ears.hear(root) == []
-    second = counters.n_skipped - first
+    second = stage.counters(ears.group).n_skipped - first
     assert second <= first // 20, (first, second, remembered)
     stage.other(actions.write, root / "file")
     assert paths(ears.hear(root), Mask.MODIFY, root) == ["file"]

@@ -124,13 +124,10 @@ def storm_on(stage: Stage, n_operations: int, seed: int) -> Tally:
     plan = Plan(str(stage.top / "words"), str(root), str(outside), pause_s=PAUSE_S / WORK)
     storm.prepare(plan)
     links = str(stage.top / "links")
-    fds = storm.hold_open(plan, links)
-    ears = stage.watch(root, Mask.CREATE | Mask.RENAME)
-    try:
+    with Other() as holder:
+        holder(storm.hold_open, plan, links)
+        ears = stage.watch(root, Mask.CREATE | Mask.RENAME)
         made, heard, n_done = play(ears, plan, links, n_operations, seed)
-    finally:
-        for fd in fds:
-            os.close(fd)
     heard.take(ears.hear(root))
     assert heard.lost == 0
     assert n_done >= n_operations

@@ -20,6 +20,7 @@ from outcomes import DEADLINE_S, wait_until
 from . import actions
 from .conftest import Stage, only_fanotify, only_kernel
 from .support import Ears, Other, paths
+from .users import UID, wholly_user
 
 
 def test_a_full_store_says_how_many_were_lost_in_place(stage: Stage) -> None:
@@ -257,10 +258,11 @@ def test_own_accesses_are_reported_only_when_asked_for(stage: Stage) -> None:
     (root,) = stage.dirs("root")
     silent = stage.watch(root, Mask.CREATE)
     telling = stage.watch(root, Mask.CREATE, include_self=True)
-    actions.touch(root / "own")
-    stage.other(actions.touch, root / "others")
-    assert paths(silent.hear(root), Mask.CREATE, root) == ["others"]
-    heard = telling.hear(root)
+    with wholly_user():
+        actions.touch(root / "own")
+        stage.other(actions.touch, root / "others")
+        assert paths(silent.hear(root), Mask.CREATE, root) == ["others"]
+        heard = telling.hear(root)
     assert paths(heard, Mask.CREATE, root) == ["own", "others"]
     assert [event.tgid for event in heard] == [os.getpid(), stage.other.pid]
 
@@ -285,7 +287,7 @@ def test_who_did_it_is_told(stage: Stage) -> None:
     ears = stage.watch(root, Mask.CREATE)
     stage.other(actions.touch, root / "file")
     (event,) = ears.hear(root)
-    assert (event.tgid, event.uid) == (stage.other.pid, 0)
+    assert (event.tgid, event.uid) == (stage.other.pid, UID)
     assert event.exe == os.path.realpath(f"/proc/{stage.other.pid}/exe")
     with open(f"/proc/{stage.other.pid}/comm") as comm:
         assert event.comm == comm.read().rstrip("\n")

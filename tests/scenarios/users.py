@@ -8,15 +8,18 @@ they are set by system calls of one's own: the C library sets those of all threa
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypedDict, TypeVar
 
-from daemon.support import FOR_ALL, USER, Daemon, open_up
+from daemon.support import FOR_ALL, USER, Daemon
 from engines import ENGINES
+from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.daemon import connection
+from fanotify_fastpath._probes.daemon import Inquiry
 from mounting import LARGE_MIB, Filesystems, Mounter
 
 P = ParamSpec("P")
@@ -100,12 +103,29 @@ def as_root() -> Iterator[None]:
         _set_file_ids(*old)
 
 
-def own(path: Path) -> Path:
-    """Give a file to the user."""
+def own(path: Path, uid: int = USER) -> Path:
+    """Give a file to the user, or to another one."""
     if IS_USER:
         with as_root():
-            os.chown(path, USER, USER)
+            os.chown(path, uid, uid)
     return path
+
+
+@contextlib.contextmanager
+def wholly_user() -> Iterator[None]:
+    """Let this thread be the user also for those who ask who it is; it can mount nothing then."""
+    if not IS_USER:
+        yield
+        return
+    _call(_SETRESGID, _UNCHANGED, USER, _UNCHANGED)
+    _call(_SETRESUID, _UNCHANGED, USER, _UNCHANGED)
+    _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        _call(_SETRESUID, _UNCHANGED, 0, _UNCHANGED)
+        _call(_SETRESGID, _UNCHANGED, 0, _UNCHANGED)
+        _set_file_ids(USER, USER)
 
 
 class UsersMounter(Mounter):
@@ -145,6 +165,14 @@ class UsersFilesystems(Filesystems):
             return own(super().new(kind))
 
 
+def counted_by_daemon() -> Counters:
+    """What the daemon has counted for the group of this process, as root is told it."""
+    with as_root(), Inquiry() as inquiry:
+        (status,) = (group for group in inquiry.groups() if group.tgid == os.getpid())
+    names = {field.name for field in dataclasses.fields(Counters)}
+    return Counters(**{name: n for name, n in status.counters.items() if name in names})
+
+
 def session_mounter() -> Mounter:
     """For mounts that end with the session."""
     return UsersMounter(image_mib=LARGE_MIB) if IS_USER else Mounter(image_mib=LARGE_MIB)
@@ -156,14 +184,8 @@ def _as_peer(connect: Callable[P, T]) -> Callable[P, T]:
     def connect_as_user(*args: P.args, **kwargs: P.kwargs) -> T:
         if os.geteuid() != 0 or _file_uid() != USER:
             return connect(*args, **kwargs)
-        _call(_SETRESGID, _UNCHANGED, USER, _UNCHANGED)
-        _call(_SETRESUID, _UNCHANGED, USER, _UNCHANGED)
-        try:
+        with wholly_user():
             return connect(*args, **kwargs)
-        finally:
-            _call(_SETRESUID, _UNCHANGED, 0, _UNCHANGED)
-            _call(_SETRESGID, _UNCHANGED, 0, _UNCHANGED)
-            _set_file_ids(USER, USER)
 
     return connect_as_user
 
@@ -171,7 +193,6 @@ def _as_peer(connect: Callable[P, T]) -> Callable[P, T]:
 @contextlib.contextmanager
 def daemon_of(directory: Path) -> Iterator[Daemon]:
     """A daemon whose user is who plays."""
-    open_up(directory, 0o755)
     _check_readable()
     connection.connect, plain = _as_peer(connection.connect), connection.connect
     with Daemon(directory / "daemon", _ROOMY) as daemon:
