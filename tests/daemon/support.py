@@ -135,8 +135,16 @@ class Daemon(Closing):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
     def n_groups(self) -> int:
-        """Number of its fanotify groups."""
-        return sum(what == "anon_inode:[fanotify]" for what in self.descriptors().values())
+        """Number of its fanotify groups, also where only some thread of it is left."""
+        return max((self._n_groups_of(tid) for tid in os.listdir(f"/proc/{self.pid}/task")), default=0)
+
+    def _n_groups_of(self, tid: str) -> int:
+        n_groups = 0
+        with contextlib.suppress(FileNotFoundError):
+            for fd in os.listdir(f"/proc/{self.pid}/task/{tid}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    n_groups += os.readlink(f"/proc/{self.pid}/task/{tid}/fd/{fd}") == "anon_inode:[fanotify]"
+        return n_groups
 
     def close(self) -> None:
         """Kill it if it still runs."""

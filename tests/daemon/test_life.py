@@ -339,11 +339,10 @@ def test_a_request_that_hangs_holds_up_nobody_else(
 ) -> None:
     filesystem, mountpoint = slow
     with opened_as(daemon) as user, opened_as(daemon, OTHER_USER) as other:
-        user.hello()
-        user.open()
+        user.watch(top, Mask.CREATE)
         fd = user.open_path(mountpoint)
         filesystem.hang(taking=taking)
-        user.begin("ask", messages.Include, fd, set=0, root=1, included=True, path=b"/slow")
+        user.begin("ask", messages.Include, fd, set=0, root=2, included=True, path=b"/slow")
         other.watch(top, Mask.CREATE)
         other.make_files(top, 100)
         assert len(other.hear()) == 100

@@ -1,6 +1,7 @@
 """What is said between a client and the daemon, and what the ring has then."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,9 +155,11 @@ def test_a_set_that_is_marked_and_asked_stays_marked_when_it_is_asked_no_more(da
         user.watch(top / "a", Mask.CREATE)
         user.ask(messages.Ask, sets=[0])
         user.ask(messages.Ask, sets=[])
+        user.make_files(top / "b", 1)  # it is known to lie outside
+        assert user.hear() == []
         user.include(0, 2, top / "b")
-        user.make_files(top / "b", 1)
-        assert paths(user.hear(), Mask.CREATE, top) == ["b/file0"]
+        user.make_files(top / "b", 2)
+        assert paths(user.hear(), Mask.CREATE, top) == ["b/file1"]
 
 
 def test_two_marks_of_a_set_are_removed_one_by_one(daemon: Daemon, top: Path) -> None:
@@ -170,6 +173,20 @@ def test_two_marks_of_a_set_are_removed_one_by_one(daemon: Daemon, top: Path) ->
         user.make_files(top, 2)
         assert user.hear() == []
         assert failed(user.ask(messages.Unmark, mark=2)) == "InvalidArgument"
+
+
+def test_what_remains_of_two_marks_of_a_set_follows_its_roots(daemon: Daemon, top: Path) -> None:
+    for name in ("a", "b"):
+        open_up_new(top / name)
+    with opened_as(daemon) as user:
+        user.watch(top / "a", Mask.CREATE)
+        user.mark(2, Mask.CREATE, 0)
+        user.ask(messages.Unmark, mark=1)
+        user.make_files(top / "b", 1)
+        assert user.hear() == []
+        user.include(0, 2, top / "b")
+        user.make_files(top / "b", 2)
+        assert paths(user.hear(), Mask.CREATE, top) == ["b/file1"]
 
 
 def test_a_single_object_is_marked(daemon: Daemon, top: Path) -> None:
@@ -372,6 +389,15 @@ def test_requests_are_limited(start: Callable[..., Daemon]) -> None:
         other.hello()
         assert other.ask_many(5) == ["Statuses"] * 5
         wait_until(lambda: user.ask_many(1) == ["Statuses"], "there are requests again")
+
+
+def test_requests_too_many_cost_little(start: Callable[..., Daemon]) -> None:
+    daemon = start(limited("requests_per_second", 1) + "requests_burst = 1\n")
+    with opened_as(daemon) as user:
+        user.hello()
+        began = time.monotonic()
+        assert user.ask_many(50).count("LimitReached") > 45
+        assert time.monotonic() - began > 0.5  # each is answered, but the next one is not read at once
 
 
 # --- what is no message ---
