@@ -94,6 +94,10 @@ class Attacker(Client):
         flags = fcntl.fcntl(self._wake_fd, fcntl.F_GETFL)
         fcntl.fcntl(self._wake_fd, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
 
+    def ring_content(self) -> bytes:
+        """All that is in the ring's memory."""
+        return os.pread(self._ring_fd, os.fstat(self._ring_fd).st_size, 0)
+
     def ring_memory_bytes(self) -> int:
         """The memory that the ring takes."""
         return os.fstat(self._ring_fd).st_blocks * 512

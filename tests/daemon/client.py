@@ -119,14 +119,21 @@ class Client:
         return self.ask(messages.Open, ring_bytes=ring_bytes, **given)
 
     def include(
-        self, number: int, root: int, path: Path, *, included: bool = True, flags: int | None = None, name: bytes = b""
+        self,
+        number: int,
+        root: int,
+        path: Path,
+        *,
+        included: bool = True,
+        flags: int | None = None,
+        called: bytes = b"",
     ) -> messages.Answer | None:
         """Put a root or an exception into a set."""
         if flags is None:
             flags = os.O_RDONLY | os.O_NONBLOCK if included else os.O_PATH
         fd = os.open(path, flags)
         try:
-            fields = {"set": number, "root": root, "included": included, "path": name or os.fsencode(path)}
+            fields = {"set": number, "root": root, "included": included, "path": called or os.fsencode(path)}
             return self.ask(messages.Include, fd, **fields)
         finally:
             os.close(fd)
