@@ -29,6 +29,7 @@ class StubEngine:
         self.marks: list[Mark] = []
         self.chain: Chain | None = None
         self.refused: set[str] = set()
+        self.n_refreshed = 0
 
     def add_mark(self, mark: Mark) -> None:
         self._check("add_mark")
@@ -50,6 +51,7 @@ class StubEngine:
     def catch_up(self) -> None: ...
 
     def refresh(self) -> None:
+        self.n_refreshed += 1
         self._check("refresh")
 
     def _check(self, what: str) -> None:
@@ -112,6 +114,11 @@ def test_what_the_engine_refuses_changes_nothing(
         request_it(holdings)
     engine.refused.clear()
     assert state() == before
+    for changed in (holdings.sets[0], holdings.sets[1]):  # still heard of, by the mark and by who asks
+        n_refreshed = engine.n_refreshed
+        with changed.roots._changing():
+            pass
+        assert engine.n_refreshed > n_refreshed
     request_it(holdings)
     assert state() != before
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fanotify_fastpath._daemon.account import ConnectionAccount, Resource
 from fanotify_fastpath._engines.base import Engine
-from fanotify_fastpath.chain import Attachment, Chain
+from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.errors import FastpathError, InvalidArgument
 from fanotify_fastpath.handlers import Handler, HandlerEvent, HandlerFlags
 from fanotify_fastpath.marks import Mark, Scope
@@ -215,20 +215,15 @@ class Holdings:
             try:
                 if asked:
                     self._chain.attach(_asking(tuple(each.roots for each in asked)), {})
-            except BaseException:
-                self._detach_all_but(old)
-                raise
-            self._detach_all_but(self._chain.attachments[len(old) :])
-            for each in self.sets.values():
-                each.is_asked = each in asked
-                self._listen(each)
+                for attachment in old:
+                    self._chain.detach(attachment)
+                for each in self.sets.values():
+                    each.is_asked = each in asked
+            finally:
+                for each in self.sets.values():
+                    self._listen(each)
         for each in list(self.sets.values()):
             self._forget_unused(each)
-
-    def _detach_all_but(self, kept: tuple[Attachment, ...]) -> None:
-        for attachment in self._chain.attachments:
-            if attachment not in kept:
-                self._chain.detach(attachment)
 
     def numbers(self) -> dict[int, int]:
         """The client's numbers of its sets, by the engine's."""
