@@ -26,7 +26,7 @@ from fanotify_fastpath._daemon.namespaces import as_mounted_here
 from fanotify_fastpath._daemon.peer import Peer
 from fanotify_fastpath._daemon.policy import Rights
 from fanotify_fastpath._wire import messages
-from fanotify_fastpath._wire.channel import Channel, Received
+from fanotify_fastpath._wire.channel import Channel
 from fanotify_fastpath.errors import FastpathError, InvalidArgument, LimitReached, ProtocolError, UnsupportedFeature
 from fanotify_fastpath.marks import Scope, check_mask
 from fanotify_fastpath.mask import Mask
@@ -243,15 +243,14 @@ class Session:
             return
         if received is None:
             raise _End
+        fds = list(received.fds)
         try:
-            self._answer(received)
+            self._answer(received.message, fds)
         finally:
-            for fd in received.fds:
-                os.close(fd)
+            _close_all(fds)
 
-    def _answer(self, received: "Received[messages.Request]") -> None:
+    def _answer(self, request: messages.Request, fds: list[int]) -> None:
         """Do what is asked for; what fails is the answer, and what nobody has foreseen is the end as well."""
-        request, fds = received
         try:
             self._account.request()
             self._handle(request, fds)
@@ -268,7 +267,7 @@ class Session:
             self._channel.send(messages.failure(request.id, exc))
             raise _End from None
 
-    def _handle(self, request: messages.Request, fds: tuple[int, ...]) -> None:
+    def _handle(self, request: messages.Request, fds: list[int]) -> None:
         if isinstance(request, messages.Hello):
             self._greet(request)
             return
@@ -284,7 +283,10 @@ class Session:
         elif isinstance(request, messages.Sync):
             self._channel.send(messages.Synced(request.id, self._group.sync()))
         else:
-            self._change(self._group, request, fds)
+            try:
+                self._change(self._group, request, fds)
+            finally:
+                _close_all(fds)  # before the answer: who has that may unmount
             self._channel.send(messages.Done(request.id))
 
     def _greet(self, request: messages.Hello) -> None:
@@ -314,7 +316,7 @@ class Session:
         )
         log_bounded(logging.INFO, "opened", **self._who(), client=self._client)
 
-    def _change(self, group: ClientGroup, request: messages.Request, fds: tuple[int, ...]) -> None:
+    def _change(self, group: ClientGroup, request: messages.Request, fds: list[int]) -> None:
         """Do what changes the group; what fails changes nothing."""
         holdings = group.holdings
         match request:
@@ -344,3 +346,8 @@ class Session:
     def _check_mask(self, mask: int, scope: Scope) -> None:
         self.rights.check_mark(mask, scope)
         check_mask(Mask(mask), scope)
+
+
+def _close_all(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
