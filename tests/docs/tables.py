@@ -35,6 +35,11 @@ def verifier_counts() -> list[dict[str, str]]:
     return rows("kernel-engine.md", "object file")
 
 
+def through_the_daemon() -> list[dict[str, str]]:
+    """The table of what an ordinary user has through the daemon."""
+    return rows("engines.md", "through the daemon")
+
+
 def differences() -> list[dict[str, str]]:
     """The table of what differs between engines."""
     return rows("engines.md", "where they differ")

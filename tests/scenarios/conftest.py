@@ -27,6 +27,8 @@ from .support import Ears, Other
 #: FP_PATH_MAX in bpf/include/fp_abi.h, FP_CLIMB_MAX in bpf/include/tables.bpf.h
 _PATH_MAX = 4096
 _CLIMB_MAX = 256
+#: modules of which each test is played through the daemon on every filesystem that it names
+ABOUT_DIFFERENCES = ("test_differences.py", "test_through_daemon.py")
 #: modules that run on all engines also where FP_ENGINE names one for the others, and without an engine (test_guard_*)
 SAMPLE = ("test_differences.py", "test_guard_denies.py", "test_subtree.py")
 
@@ -46,7 +48,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         left_out = set()
     if users.IS_USER:
-        refused.mark([item for item in mine if item not in left_out])
+        played = [item for item in mine if item not in left_out]
+        refused.mark(played)
+        for item in played:
+            if _kind_of(item) not in users.USUAL_KINDS and item.path.name not in ABOUT_DIFFERENCES:
+                item.add_marker(pytest.mark.long)
     else:
         left_out |= {item for item in mine if _engine_of(item) == "daemon"}
     config.hook.pytest_deselected(items=list(left_out))
@@ -64,8 +70,17 @@ def pytest_runtest_makereport(
 
 def _engine_of(item: pytest.Item) -> object:
     """The engine of a test; those without guard, which is on every engine the work of fanotify."""
+    return _parameters(item).get("engine")
+
+
+def _kind_of(item: pytest.Item) -> object:
+    """The kind of filesystem that a test is about."""
+    return _parameters(item).get("filesystem", "ext4")
+
+
+def _parameters(item: pytest.Item) -> dict[str, object]:
     callspec = getattr(item, "callspec", None)
-    return None if callspec is None else callspec.params.get("engine")
+    return {} if callspec is None else callspec.params
 
 
 @pytest.fixture(params=ENGINES)

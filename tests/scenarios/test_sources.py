@@ -68,11 +68,11 @@ def source(
                 load = functools.cache(lambda name: exits.enter_context(_loaded(_in_c(name))))
                 yield Source(lambda name: load(name) or f"{name}-in-c", blocks={}, is_program=True)
             case "listed for all":
-                own_list.directory = os.fsencode(
-                    own(session_mounts.new_dir("list"), 0) / "fanotify_fastpath"
-                )  # for every user
+                # every user gets there, and only root writes there
+                directory, code = (own(session_mounts.new_dir(name), 0) for name in ("list", "handlers"))
+                own_list.directory = os.fsencode(directory / "fanotify_fastpath")
                 with as_root():
-                    own_list.load(os.fspath(shutil.copy(OTHERS, own(session_mounts.new_dir("handlers"), 0))))
+                    own_list.load(os.fspath(shutil.copy(OTHERS, code)))
                 yield Source(lambda name: f"others-{name}")
             case "private":
                 kinds = {"monitor-subtree": OthersMonitorSubtree, "ignore-prefix": OthersIgnorePrefix}

@@ -29,6 +29,8 @@ T = TypeVar("T")
 IS_USER: Final = "daemon" in ENGINES
 #: who plays
 UID: Final = USER if IS_USER else 0
+#: filesystems on which every scenario is played; on the others only with those that take long
+USUAL_KINDS: Final = ("ext4", "tmpfs")
 #: as many groups and rings as the largest scenario wants
 LIMITS: Final = '[limits]\ngroups_per_user = 128\nconnections_per_user = 128\nring_bytes_per_user = "1 GiB"\n'
 _ROOMY: Final = FOR_ALL + LIMITS
