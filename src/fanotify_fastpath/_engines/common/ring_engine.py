@@ -133,7 +133,8 @@ class RingEngine(ABC):
                 if deadline is not None and time.monotonic() >= deadline:
                     break
         except BaseException:
-            self._leave()
+            with self._lock:
+                self._leave()
             raise
         with self._lock:
             events = self._store.take(max_events)
@@ -159,14 +160,13 @@ class RingEngine(ABC):
                 self._close_descriptors()
 
     def _leave(self) -> None:
-        with self._lock:
-            self._n_readers -= 1
-            self._is_away = True
-            if self._is_closed:
-                self._close_descriptors()
-            else:
-                self._signal()
-                self._arm()
+        self._n_readers -= 1
+        self._is_away = True
+        if self._is_closed:
+            self._close_descriptors()
+        else:
+            self._signal()
+            self._arm()
 
     def fileno(self) -> int:
         """A descriptor that is readable when :meth:`read` would not wait."""
