@@ -67,10 +67,6 @@ class Notifier:
         """The end has begun."""
         self._tell("STOPPING=1", "STATUS=stopping")
 
-    def status(self, status: str) -> None:
-        """Say in one line how things are."""
-        self._tell(f"STATUS={status}")
-
     def alive(self) -> None:
         """The watchdog need not bite."""
         self._tell("WATCHDOG=1")

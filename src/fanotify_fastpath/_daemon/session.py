@@ -172,8 +172,6 @@ class Session:
         except ProtocolError as exc:
             log_bounded(logging.INFO, "broken protocol", **self._who(), error=exc)
             self._say_end(exc)
-        except (ConnectionError, TimeoutError) as exc:
-            log_bounded(logging.INFO, "lost", **self._who(), error=exc)
         except Exception as exc:
             log_failure("a session failed", exc, **self._who())
             self._say_end(exc)
@@ -249,22 +247,30 @@ class Session:
         finally:
             _close_all(fds)
 
+    def _send(self, message: messages.Answer, fds: tuple[int, ...] = ()) -> None:
+        """Send an answer; a client that does not take it is sent away."""
+        try:
+            self._channel.send(message, fds)
+        except (ConnectionError, TimeoutError) as exc:
+            log_bounded(logging.INFO, "lost", **self._who(), error=exc)
+            raise _End from None
+
     def _answer(self, request: messages.Request, fds: list[int]) -> None:
         """Do what is asked for; what fails is the answer, and what nobody has foreseen is the end as well."""
         try:
             self._account.request()
             self._handle(request, fds)
-        except (ConnectionError, TimeoutError, _End):
+        except _End:
             raise
         except LimitReached as exc:
-            self._channel.send(messages.failure(request.id, exc))
+            self._send(messages.failure(request.id, exc))
             self._deaf_until_s = time.monotonic() + _DEAF_S
         except (FastpathError, OSError) as exc:
             log_bounded(logging.DEBUG, "refused", **self._who(), request=type(request).__name__, error=exc)
-            self._channel.send(messages.failure(request.id, exc))
+            self._send(messages.failure(request.id, exc))
         except Exception as exc:
             log_failure("a request failed", exc, **self._who(), request=type(request).__name__)
-            self._channel.send(messages.failure(request.id, exc))
+            self._send(messages.failure(request.id, exc))
             raise _End from None
 
     def _handle(self, request: messages.Request, fds: list[int]) -> None:
@@ -275,19 +281,19 @@ class Session:
             raise ProtocolError("the first message must be Hello")
         if isinstance(request, messages.Status):
             groups, more = self._host.statuses(self.peer.uid, request.after)
-            self._channel.send(messages.Statuses(request.id, groups, more))
+            self._send(messages.Statuses(request.id, groups, more))
         elif isinstance(request, messages.Open):
             self._open(request)
         elif self._group is None:
             raise InvalidArgument(f"{type(request).__name__} comes after Open: the connection has no group yet")
         elif isinstance(request, messages.Sync):
-            self._channel.send(messages.Synced(request.id, self._group.sync()))
+            self._send(messages.Synced(request.id, self._group.sync()))
         else:
             try:
                 self._change(self._group, request, fds)
             finally:
                 _close_all(fds)  # before the answer: who has that may unmount
-            self._channel.send(messages.Done(request.id))
+            self._send(messages.Done(request.id))
 
     def _greet(self, request: messages.Hello) -> None:
         if self._is_greeted:
@@ -299,7 +305,7 @@ class Session:
         self._is_greeted, self._client = True, request.client
         limits = msgspec.structs.asdict(self.rights.limits)
         host = self._host
-        self._channel.send(messages.Welcome(request.id, messages.VERSION, host.server_name, host.engine_name, limits))
+        self._send(messages.Welcome(request.id, messages.VERSION, host.server_name, host.engine_name, limits))
 
     def _open(self, request: messages.Open) -> None:
         if self._group is not None:
@@ -311,7 +317,7 @@ class Session:
             self._host.descriptors.take(0, -1)
             raise
         ring = group.ring
-        self._channel.send(
+        self._send(
             messages.Opened(request.id, self._host.engine_name, "memory", ring.size_bytes), (ring.fd, ring.wake_fd)
         )
         log_bounded(logging.INFO, "opened", **self._who(), client=self._client)
