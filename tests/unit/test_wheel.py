@@ -21,6 +21,7 @@ def test_manual_pages_units_and_the_example_lie_where_they_are_looked_for(tmp_pa
         *pages,
         "lib/systemd/system/fanfpd.service",
         "lib/systemd/system/fanfpd.socket",
+        "lib/sysctl.d/fanfpd.conf",
         "lib/sysusers.d/fanfpd.conf",
         "share/doc/fanotify-fastpath/fanfpd.toml",
     }
