@@ -1,13 +1,14 @@
 """S9, S13: unmounting is never blocked and is told; what is mounted inside belongs to the subtree, or not, as asked."""
 
 import os
+import select
 from pathlib import Path
 
 import pytest
 
 from fanotify_fastpath import Event, Mask, Scope
 from mounting import Mounter
-from outcomes import wait_until
+from outcomes import DEADLINE_S, wait_until
 
 from . import actions
 from .conftest import Stage, both_ways
@@ -181,6 +182,7 @@ def test_s13_what_cannot_be_watched_inside_is_said(stage: Stage, mounts: Mounter
     ears = stage.watch(root)
     if when == "later":
         mount()
+    assert select.select([ears.group], [], [], DEADLINE_S)[0], "who polls hears of it"
     heard = ears.until_mask(Mask.UNWATCHED)
     assert [event.path for event in heard if event.mask & Mask.UNWATCHED] == [str(point)]
 

@@ -111,6 +111,7 @@ class FanotifyEngine:
             else:
                 self._add_tree(mark)
             self._arm()
+            self._signal()  # it may have told something
 
     def _add_object(self, mark: Mark) -> None:
         if self._objects is None:
@@ -173,6 +174,7 @@ class FanotifyEngine:
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
             self._settle_root(mark, root)
+            self._signal()
 
     def use_chain(self, chain: Chain) -> None:
         """Send every event through *chain*."""
