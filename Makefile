@@ -14,6 +14,8 @@ export FP_REQUIRE_ROOT ?= $(if $(filter 0,$(shell id -u)),1,)
 
 # exec: a signal that ends make is passed on to the child, which must be the one that can tidy up
 PYTEST := exec $(BIN)/python -m pytest
+# the scenarios once more, by an ordinary user through the daemon (see tests/scenarios/users.py)
+BY_USER := exec env FP_ENGINE=daemon $(BIN)/python -m pytest tests/scenarios
 # a machine shares the root directory, which only root can
 VM_TESTS := @if [ "$$(id -u)" != 0 ]; then echo "make: not run, for it needs root: tools/vm test" >&2; exit 0; fi; \
 	exec $(BIN)/python tools/vm test
@@ -38,8 +40,9 @@ else
 	@$(BIN)/python tools/demo.py $(if $(VERBOSE),--verbose)
 endif
 
-test: $(SETUP) lint ## pass all tests: here, then in a virtual machine with each kernel
+test: $(SETUP) lint ## pass all tests: here, the scenarios once more through the daemon, then in a virtual machine with each kernel
 	$(PYTEST) -m "not long and not vm"
+	export FP_WORK=$${FP_WORK:-0.25}; $(BY_USER) -m "not long"
 	$(VM_TESTS)
 
 check: $(SETUP) lint ## the quick tier of test, under two minutes
@@ -47,6 +50,7 @@ check: $(SETUP) lint ## the quick tier of test, under two minutes
 
 long: $(SETUP) ## the tests that take minutes each, here and in the virtual machines
 	$(PYTEST) -m long --timeout 3600
+	$(BY_USER) -m long -k "not million" --timeout 3600
 	$(VM_TESTS) --long --timeout 20000
 
 fuzz: $(SETUP) ## look for packets and connections that break the daemon, SECONDS=60 each (its tool is installed then)

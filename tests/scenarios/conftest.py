@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,11 +149,13 @@ def _played_by(_daemon: Daemon | None) -> Iterator[None]:
     if _daemon is None:
         yield
         return
-    n_threads, descriptors = _daemon.n_threads(), _daemon.descriptors()
+    n_threads, descriptors, n_logged = _daemon.n_threads(), _daemon.descriptors(), len(_daemon.log())
     with users.as_user():
         yield
     wait_until(lambda: _daemon.n_threads() <= n_threads, "the daemon's threads end")
     wait_until(lambda: _daemon.descriptors().items() <= descriptors.items(), "the daemon closes everything")
+    logged = _daemon.log()[n_logged:]
+    assert not re.search(r"^\S+ error ", logged, re.MULTILINE), logged
 
 
 @pytest.fixture(scope="session")
