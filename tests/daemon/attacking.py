@@ -151,6 +151,35 @@ class Attacker(Client):
                 return
         raise AssertionError("no limit was reached")
 
+    def many_requests(self, top: Path, n: int, seed: int) -> None:
+        """Make so many requests, good and bad ones, on a new connection for each few hundred."""
+        chance = random.Random(seed)
+        for at in range(n):
+            if at % 500 == 0:
+                if at:
+                    self.hang_up()
+                self.connect()
+                self.watch(top, Mask.ALL_CHANGES)
+            number = chance.randrange(2, 6)
+            match chance.randrange(10):
+                case 0:
+                    self.include(number, number, top / "below", called=b"/" + b"x" * chance.randrange(1, 4000))
+                case 1:
+                    self.ask(messages.Discard, set=number, root=number)
+                case 2:
+                    self.mark(number, Mask.CREATE, chance.randrange(6))
+                case 3:
+                    self.ask(messages.Unmark, mark=number)
+                case 4:
+                    self.ask(messages.Ask, sets=[number])
+                case 5:
+                    self.mark_object(number, Mask.CREATE | Mask.EVENT_ON_CHILD, top / "below")
+                case 6:
+                    self.hear()
+                case _:
+                    self.ask(messages.Status)
+        self.hang_up()
+
     def busy(self, top: Path, seed: int) -> None:
         """Connect and ask for this and that, without end."""
         chance = random.Random(seed)
