@@ -32,6 +32,7 @@ from bench.report import Table, Target
 from bench.stats import Spread, format_ns, format_ratio, ratios
 from fanotify_fastpath import Group, Mask
 from fanotify_fastpath._wire.addresses import SOCKET_VARIABLE
+from fanotify_fastpath.group import EngineName
 
 FIRST_UID = 20_000
 SMALL_RING = '[limits]\nring_bytes = "64 KiB"\n'
@@ -68,7 +69,7 @@ class Client:
     :param uid: the user that it is; 0: it stays root
     """
 
-    def __init__(self, directory: str, engine: str, uid: int) -> None:
+    def __init__(self, directory: str, engine: EngineName, uid: int) -> None:
         self.directory = directory
         reader, writer = os.pipe()
         self.pid = os.fork()
@@ -102,7 +103,7 @@ class Client:
         self._results.close()
 
 
-def _listen(directory: str, engine: str, uid: int, results: BinaryIO) -> None:
+def _listen(directory: str, engine: EngineName, uid: int, results: BinaryIO) -> None:
     """In the child, which never returns."""
 
     def tell(what: object) -> None:
@@ -259,7 +260,7 @@ class Cost:
     n_lost: int
 
 
-def storm(inside: str, name: str, engine: str, daemon: Daemon | None) -> Cost:
+def storm(inside: str, name: str, engine: EngineName, daemon: Daemon | None) -> Cost:
     """Make files as fast as possible, and wait until the one listener has heard of the last."""
     directory = f"{inside}/{name}"
     os.mkdir(directory)
@@ -282,7 +283,7 @@ def storm(inside: str, name: str, engine: str, daemon: Daemon | None) -> Cost:
 
 def costs(inside: str, work: str, n_rounds: int) -> Table:
     """The daemon against engine fanotify in the listener's own process."""
-    found: dict[str, list[Cost]] = {"daemon": [], "fanotify": []}
+    found: dict[EngineName, list[Cost]] = {"daemon": [], "fanotify": []}
     with contextlib.closing(Daemon(f"{work}/alone")) as daemon:
         for number in range(n_rounds):
             for engine in sorted(found, reverse=bool(number % 2)):

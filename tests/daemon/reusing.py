@@ -27,7 +27,7 @@ def fork_as(tgid: int, uid: int, work: Callable[[], object], *, stays: bool = Fa
     number = ctypes.c_int32(tgid)
     done_fd, told_fd = os.pipe()
     arguments = _CLONE_ARGS.pack(0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(number), 1, 0)
-    pid = _libc.syscall(_SYS_CLONE3, arguments, len(arguments))
+    pid: int = _libc.syscall(_SYS_CLONE3, arguments, len(arguments))
     if pid == 0:
         try:
             become(uid)
@@ -60,7 +60,7 @@ def free_tgid() -> int:
         highest = int(file.read())
     with open("/proc/loadavg") as file:
         last = int(file.read().split()[-1])
-    number = (last + highest // 2) % highest
+    number: int = (last + highest // 2) % highest
     return next(
         n for n in [*range(max(number, 1000), highest), *range(1000, highest)] if not os.path.exists(f"/proc/{n}")
     )

@@ -76,7 +76,7 @@ def test_a_client_may_be_killed_at_any_moment(daemon: Daemon, top: Path, seed: i
     chance = random.Random(seed)
     with innocent_of(daemon, top) as innocent:
         before = held(daemon)
-        made = []
+        made: list[str] = []
         for n in range(12):
             with attacker_of(daemon) as attacker:
                 attacker.begin("busy", top, seed)

@@ -28,7 +28,7 @@ _CLASSES = 0xC  # FAN_CLASS_CONTENT | FAN_CLASS_PRE_CONTENT
 
 def test_the_numbers_of_others_are_not_ones_own(daemon: Daemon, top: Path) -> None:
     """Each request that takes something away, as its owner would make it."""
-    takes = [
+    takes: list[messages.Request] = [
         messages.Unmark(11, 1),
         messages.Discard(12, 0, 1),
         messages.Ask(13, []),
@@ -47,7 +47,10 @@ def test_the_numbers_of_others_are_not_ones_own(daemon: Daemon, top: Path) -> No
 
 
 def test_what_was_said_again_changes_nothing(daemon: Daemon, top: Path) -> None:
-    said = [messages.Hello(1, messages.VERSION, "x"), messages.Open(2, True, True, False, True, 1 << 16)]
+    said: list[messages.Request] = [
+        messages.Hello(1, messages.VERSION, "x"),
+        messages.Open(2, True, True, False, True, 1 << 16),
+    ]
     said += [messages.Mark(3, 1, int(Mask.CREATE), 0)]
     with innocent_of(daemon, top) as innocent, attacker_of(daemon) as attacker:
         packets = [encode(request) for request in said]
