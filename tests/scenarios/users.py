@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypedDict, TypeVar
 
+import pytest
+
 from daemon.support import FOR_ALL, USER, Daemon
 from engines import ENGINES
 from fanotify_fastpath._engines.base import Counters
 from fanotify_fastpath._engines.daemon import connection
 from fanotify_fastpath._probes.daemon import Inquiry
+from fanotify_fastpath._wire import addresses
 from mounting import LARGE_MIB, Filesystems, Mounter
 
 P = ParamSpec("P")
@@ -196,14 +199,10 @@ def _as_peer(connect: Callable[P, T]) -> Callable[P, T]:
 def daemon_of(directory: Path) -> Iterator[Daemon]:
     """A daemon whose user is who plays."""
     _check_readable()
-    connection.connect, plain = _as_peer(connection.connect), connection.connect
-    with Daemon(directory / "daemon", _ROOMY) as daemon:
-        os.environ["FANFPD_SOCKET"] = os.fspath(daemon.socket_path)
-        try:
-            yield daemon
-        finally:
-            del os.environ["FANFPD_SOCKET"]
-            connection.connect = plain
+    with pytest.MonkeyPatch.context() as patch, Daemon(directory / "daemon", _ROOMY) as daemon:
+        patch.setattr(connection, "connect", _as_peer(addresses.connect))
+        patch.setenv(addresses.SOCKET_VARIABLE, os.fspath(daemon.socket_path))
+        yield daemon
 
 
 def _check_readable() -> None:
