@@ -1,9 +1,7 @@
 """Denying in the kernel: what is denied inside, by whatever route; and nothing outside, and nothing afterwards."""
 
 import contextlib
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +16,13 @@ from children import NOBODY_UID, become, in_child
 from fanotify_fastpath import Group, Mask, guard
 from fanotify_fastpath._uapi.constants import AT_FDCWD
 from fanotify_fastpath._uapi.syscalls import name_to_handle_at, open_by_handle_at
-from mounting import Filesystem, Mounter, give_up, run
+from mounting import Filesystem, Mounter, run
 from outcomes import errno_of, wait_until
 from scenarios import actions
 from scenarios.support import Other, refusal
 
 from . import operations as do
+from .census import census
 
 SRC = Path(fan.__file__).parent.parent
 ALL = Mask.OPEN_PERM | Mask.OPEN_EXEC_PERM | Mask.ACCESS_PERM | Mask.ALL_CHANGES_PERM | Mask.ONDIR
@@ -422,23 +421,20 @@ with fan.guard(sys.argv[2], deny=deny, engine="kernel"):
 """
 
 
-def n_programs() -> int:
-    """How many programs of ours the kernel has."""
-    if shutil.which("bpftool") is None:
-        give_up("no bpftool here")
-    told = json.loads(subprocess.run(["bpftool", "-j", "prog"], capture_output=True, check=True).stdout)
-    return sum(program["type"] == "lsm" for program in told)
+def programs() -> set[int]:
+    """The programs that the kernel has, by number."""
+    return census()["program"]
 
 
 @pytest.mark.parametrize("how", ["alone", "fork"])
 def test_a_killed_guard_denies_nothing_within_a_second(mounted: Path, inside: Path, other: Other, how: str) -> None:
-    n_before = n_programs()
+    before = programs()
     command = [sys.executable, "-c", GUARDING, str(SRC), str(mounted / "guarded"), how]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == b"ready\n"
-            assert n_programs() > n_before
+            assert programs() > before
             assert refusal(other, do.open_to_read, inside) == "EPERM"
             assert refusal(other, do.rename, inside) == "EPERM"
             killed_at = time.monotonic()
@@ -447,10 +443,10 @@ def test_a_killed_guard_denies_nothing_within_a_second(mounted: Path, inside: Pa
             results = [refusal(other, act, inside) for act in (do.open_to_read, do.make_directory, do.chmod)]
             assert results == ["ok", "ok", "ok"], f"after {time.monotonic() - killed_at} s"
             if how == "alone":
-                wait_until(lambda: n_programs() == n_before, "the programs are gone")
+                wait_until(lambda: programs() == before, "the programs are gone")
         finally:
             os.killpg(process.pid, signal.SIGKILL)
-    wait_until(lambda: n_programs() == n_before, "the programs are gone")
+    wait_until(lambda: programs() == before, "the programs are gone")
 
 
 def test_a_stopped_guard_goes_on_denying_and_makes_nobody_wait(
