@@ -221,8 +221,9 @@ def stopped(inside: str, work: str, n_rounds: int, n_clients: int) -> Table:
             clients.append(Client(directory, "daemon", FIRST_UID + n))
             exits.callback(clients[-1].close)
         numbers = itertools.count()
-        play(clients, next(numbers), is_stopped=False)  # each group learns which directories are not its own
-        daemon.settle()
+        for is_stopped in (False, True):  # each group learns which directories are not its own
+            play(clients, next(numbers), is_stopped=is_stopped)
+            daemon.settle()
         for number in range(1, n_rounds + 1):
             one: dict[str, float] = {}
             for is_stopped in (False, True) if number % 2 else (True, False):
@@ -235,7 +236,10 @@ def stopped(inside: str, work: str, n_rounds: int, n_clients: int) -> Table:
     for name in ("running", "stopped"):
         spread = Spread.of(one[name] for one in rounds)
         table.lines.append([name, format_ns(spread.median), f"{format_ns(spread.low)} - {format_ns(spread.high)}"])
-    table.notes.append("delay of the others: from just before a file is made until its event is there, in Python")
+    table.notes += [
+        "delay of the others: from just before a file is made until its event is there, in Python",
+        "half of the events are those of the one that is stopped, which then takes no processor time for them",
+    ]
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit < _N_FILES:
         table.notes.append(f"with {limit} descriptors, fewer of them are promised to each client than usually")

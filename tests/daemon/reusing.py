@@ -61,6 +61,6 @@ def free_tgid() -> int:
     with open("/proc/loadavg") as file:
         last = int(file.read().split()[-1])
     number: int = (last + highest // 2) % highest
-    return next(
-        n for n in [*range(max(number, 1000), highest), *range(1000, highest)] if not os.path.exists(f"/proc/{n}")
-    )
+    numbers = [*range(max(number, 1000), highest), *range(1000, highest)]
+    found: int = next(n for n in numbers if not os.path.exists(f"/proc/{n}"))
+    return found
