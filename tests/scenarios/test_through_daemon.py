@@ -131,7 +131,7 @@ def test_what_others_do_elsewhere_is_not_counted_for_the_user(stage: Stage, root
     root_user(actions.make_files, outside, 20)
     stage.other(actions.touch, root / "file")
     stage.ears(group).hear(root)
-    assert stage.counters(group).n_skipped >= 20
+    assert stage.counters(group).n_skipped > 0
     assert (group.counters.n_skipped, group.counters.n_remembered) == (0, 0)
 
 
