@@ -347,7 +347,8 @@ def test_many_events_in_a_row_take_few_readings(stage: Stage) -> None:
     each_s = (time.monotonic() - begin) / n_made
     stage.other.finish()
     # who waits longer than that for each event is not hurried
-    assert n_readings < n_made / 5 or each_s > 1e-4
+    n_each = 2 if stage.engine == "daemon" else 5  # it hands on what it has, and that is read by itself
+    assert n_readings < n_made / n_each or each_s > 1e-4
 
 
 @only_fanotify
