@@ -12,10 +12,12 @@ import pytest
 
 from fanotify_fastpath._daemon.access import Credentials
 from fanotify_fastpath._engines.common.viewer import Seen
+from fanotify_fastpath._engines.fanotify.raw import Raw
+from fanotify_fastpath._engines.fanotify.sender import Finding
 from fanotify_fastpath.errors import NotPermitted
-from fanotify_fastpath.events import Event
+from fanotify_fastpath.events import Event, Process
 from fanotify_fastpath.mask import Mask
-from fanotify_fastpath.roots import RootSet
+from fanotify_fastpath.roots import RootSet, identify
 from mounting import Filesystem, Mounter
 from scenarios import actions
 from scenarios.support import Other
@@ -520,6 +522,23 @@ def test_what_is_gone_is_told_to_whose_processes_removed_it(scene: Scene, person
     assert {"mine", "mine/a", "mine/a/b", "mine/a/b/f"} <= names(told)
     assert told["theirs"] & Mask.CREATE
     assert {name for name in told if name.startswith("theirs")} == {"theirs"}
+
+
+def test_what_cannot_be_placed_is_told_to_whose_processes_did_it(scene: Scene, stranger: Other) -> None:
+    scene.view.watch(scene.top)
+    (scene.top / "public").mkdir(mode=0o755)
+    stranger(os.mkdir, scene.top / "private", 0o700)
+    scene.view.hear()
+    for uid, directory, path in (
+        (PERSON.uid, "public", os.fsencode(scene.top / "public/f")),
+        (PERSON.uid, "private", None),
+        (STRANGER.uid, "public", ""),
+    ):
+        raw = Raw(int(Mask.CREATE), 1, identify(scene.top / directory).key, b"f")
+        event = Event(Mask.CREATE, b"/as/the/daemon/calls/it", tgid=1, process=Process(uid), undecided=True)
+        seen = scene.view.sight.see(raw, Finding(int(Mask.CREATE), b"f"), event)
+        assert (seen.raw_path if seen is not None else "") == path
+        assert seen is None or seen.undecided
 
 
 @everywhere

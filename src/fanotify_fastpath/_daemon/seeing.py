@@ -90,8 +90,7 @@ class Sight:
         if found.is_by_object:
             return self._see_by_object(found, event)
         if found.inside is None and not self._sees_all:
-            self._withhold()
-            return None
+            return self._see_undecided(raw, event)
         if raw.mask & _RENAME and raw.dir2 is not None:
             return self._see_rename(raw, found, event)
         place = self._place_of(raw, event)
@@ -166,6 +165,17 @@ class Sight:
         if is_home and event.mask & Mask.DELETE:  # that it is gone is told in any case
             return Place(SHOWN, self._places.last_path(key))
         return self._places.of_root(key) if event.mask else OUTSIDE
+
+    def _see_undecided(self, raw: Raw, event: Event) -> Seen | None:
+        """What may have been elsewhere, where the user has no right: only what the user did is told."""
+        if not self._is_own(event):
+            self._withhold()
+            return None
+        name = None if raw.name == _SELF else raw.name
+        place = self._places.of(raw.dir).entry(name) if raw.dir2 is None else OUTSIDE
+        seen = self._show(event)
+        seen.raw_path, seen.raw_old_path = place.path if place.state == SHOWN else None, None
+        return seen
 
     def _see_rename(self, raw: Raw, found: Finding, event: Event) -> Seen | None:
         old = self._side(raw, raw.place, is_new=False)
