@@ -532,7 +532,7 @@ def test_what_cannot_be_placed_is_told_to_whose_processes_did_it(scene: Scene, s
     for uid, directory, path in (
         (PERSON.uid, "public", os.fsencode(scene.top / "public/f")),
         (PERSON.uid, "private", None),
-        (STRANGER.uid, "public", ""),
+        (STRANGER, "public", ""),
     ):
         raw = Raw(int(Mask.CREATE), 1, identify(scene.top / directory).key, b"f")
         event = Event(Mask.CREATE, b"/as/the/daemon/calls/it", tgid=1, process=Process(uid), undecided=True)
