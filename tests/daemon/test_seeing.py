@@ -528,6 +528,8 @@ def test_what_cannot_be_placed_is_told_to_whose_processes_did_it(scene: Scene, s
     scene.view.watch(scene.top)
     (scene.top / "public").mkdir(mode=0o755)
     stranger(os.mkdir, scene.top / "private", 0o700)
+    for name in ("public", "private"):
+        actions.touch(scene.top / name / "f")
     scene.view.hear()
     for uid, directory, path in (
         (PERSON.uid, "public", os.fsencode(scene.top / "public/f")),
