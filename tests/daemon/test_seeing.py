@@ -526,10 +526,9 @@ def test_what_is_gone_is_told_to_whose_processes_removed_it(scene: Scene, person
 
 def test_what_cannot_be_placed_is_told_to_whose_processes_did_it(scene: Scene, stranger: Other) -> None:
     scene.view.watch(scene.top)
-    (scene.top / "public").mkdir(mode=0o755)
-    stranger(os.mkdir, scene.top / "private", 0o700)
-    for name in ("public", "private"):
-        actions.touch(scene.top / name / "f")
+    for name, mode in (("public", 0o755), ("private", 0o700)):
+        stranger(os.mkdir, scene.top / name, mode)
+        stranger(actions.touch, scene.top / name / "f")
     scene.view.hear()
     for uid, directory, path in (
         (PERSON.uid, "public", os.fsencode(scene.top / "public/f")),
