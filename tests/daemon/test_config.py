@@ -45,7 +45,7 @@ REFUSED = {
     "rule that is no list": ("[rule]\nallow = true\n", ("[[rule]]",)),
     "daemon that is a list": ("[[daemon]]\n", ("[daemon] is not a table",)),
     "unknown key of a rule": ("[[rule]]\n[[rule]]\nevnts = []\n", ("[[rule]] 2", "'evnts'", "events")),
-    "event type": ('[[rule]]\nevents = ["open", "opened"]\n', ("[[rule]] 1 events", "'opne'")),
+    "event type": ('[[rule]]\nevents = ["open", "opened"]\n', ("[[rule]] 1 events", "'opened'")),
     "event that is no text": ("[[rule]]\nevents = [3]\n", ("[[rule]] 1 events = [3]", "a list of event types")),
     "scope": ('[[rule]]\nscopes = ["filesystem"]\n', ("[[rule]] 1 scopes", '"subtree" and "inode"')),
     "relative place": ('[[rule]]\nroots_below = ["srv"]\n', ("[[rule]] 1 roots_below", "absolute paths")),
