@@ -3,6 +3,7 @@
 import os
 import select
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,20 @@ def test_s9_unmounting_under_load_hangs_nothing(stage: Stage, mounts: Mounter) -
         heard = ears.until_mask(Mask.UNMOUNT)
         assert set(paths(heard, Mask.DELETE, top)) == {f"churn{m}" for m in range(200)}, f"round {n}"
         top.rmdir()
+
+
+def test_s9_what_waits_unread_when_it_is_unmounted_is_told(stage: Stage, mounts: Mounter) -> None:
+    (root,) = stage.dirs("root")
+    (root / "mnt").mkdir()
+    mounts.mount(root / "mnt", "-t", "tmpfs", "fp-unread")
+    ears = stage.watch(root, Mask.CREATE | Mask.DELETE)
+    engine: Any = ears.group._engine
+    with engine._lock:  # nobody reads, and more waits than is decided in one turn
+        stage.other(actions.churn, root / "mnt", 4000)
+        mounts.umount(root / "mnt")
+        engine.mounts_changed()
+    heard = ears.until_mask(Mask.UNMOUNT)
+    assert set(paths(heard, Mask.DELETE, root / "mnt")) == {f"churn{m}" for m in range(4000)}
 
 
 @FOLLOW_SKIP

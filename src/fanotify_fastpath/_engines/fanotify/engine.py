@@ -263,6 +263,7 @@ class FanotifyEngine:
 
     def lose_filesystem(self, superblock: Superblock) -> None:
         """A filesystem was unmounted: its roots are gone."""
+        self.catch_up()  # of what happened there nothing can be placed afterwards, and one turn may not be enough
         self._drain()
         self._kernel_masks.pop(superblock.fsid, None)
         self.superblocks.pop(superblock.fsid, None)
