@@ -1,5 +1,5 @@
 """
-Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_abi.h`` and ``handler.h`` beside it.
+Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_views.h``, and ``fp_abi.h`` and ``handler.h`` beside it.
 
 usage: python tools/gen_abi.py [--check]
 
@@ -21,8 +21,8 @@ from fanotify_fastpath._bpf.libbpf import Object
 
 ROOT = Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "bpf" / "include"
-HEADER = INCLUDE / "fp_abi.h"  # which includes the others
-HEADERS = (HEADER, INCLUDE / "handler.h")
+HEADER = INCLUDE / "fp_views.h"  # which includes the others
+HEADERS = (HEADER, INCLUDE / "fp_abi.h", INCLUDE / "handler.h")
 GENERATED = ROOT / "src" / "fanotify_fastpath" / "_bpf" / "_abi.py"
 PREFIX = "fp_"
 _DEFINED = re.compile(rf"^(struct|enum) ({PREFIX}\w+) {{", re.MULTILINE)
@@ -31,7 +31,8 @@ _HEAD = '''\
 """
 What the programs in the kernel and user space both read: structures by name, numbers as enumerations.
 
-Written by tools/gen_abi.py from bpf/include/fp_abi.h and handler.h; to change it, change these and run the tool.
+Written by tools/gen_abi.py from bpf/include/fp_abi.h, fp_views.h and handler.h; to change it, change these and run the
+tool.
 """
 
 from enum import IntEnum

@@ -39,7 +39,7 @@ REFUSED = {
     "path with a NUL": ('[daemon]\nsocket = "/\\u0000"\n', ("[daemon] socket = '/\\x00'", "an absolute path")),
     "relative path": ('[daemon]\nsocket = "run/x"\n', ("[daemon] socket = 'run/x'", "an absolute path")),
     "decimal mode": ("[daemon]\nmode = 660\n", ("[daemon] mode = 660", "0o660")),
-    "engine that serves nobody": ('[daemon]\nengine = "kernel"\n', ("[daemon] engine = 'kernel'", '"fanotify"')),
+    "engine that is none": ('[daemon]\nengine = "daemon"\n', ("[daemon] engine = 'daemon'", '"fanotify"')),
     "log level": ('[daemon]\nlog_level = "loud"\n', ("[daemon] log_level = 'loud'", '"warning"')),
     "metrics for all the world": ('[daemon]\nmetrics = "0.0.0.0:99"\n', ("[daemon] metrics", "no other machine")),
     "rule that is no list": ("[rule]\nallow = true\n", ("[[rule]]",)),

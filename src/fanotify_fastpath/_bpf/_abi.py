@@ -1,7 +1,8 @@
 """
 What the programs in the kernel and user space both read: structures by name, numbers as enumerations.
 
-Written by tools/gen_abi.py from bpf/include/fp_abi.h and handler.h; to change it, change these and run the tool.
+Written by tools/gen_abi.py from bpf/include/fp_abi.h, fp_views.h and handler.h; to change it, change these and run the
+tool.
 """
 
 from enum import IntEnum
@@ -112,6 +113,13 @@ class FpLink(IntEnum):
     PASSED_ALL = 65535
 
 
+class FpShownFlag(IntEnum):
+    """``enum fp_shown_flag``."""
+
+    PATH_OF_MARK = 16
+    OLD_PATH_OF_MARK = 32
+
+
 class FpSuperblockFlag(IntEnum):
     """``enum fp_superblock_flag``."""
 
@@ -127,6 +135,31 @@ class FpVerdict(IntEnum):
     SEND_TO_USERSPACE = 1
     FAILED = 2
     UNASKED = 3
+
+
+class FpViewFlag(IntEnum):
+    """``enum fp_view_flag``."""
+
+    VIEWED = 1
+    SEES_ALL = 2
+    SEES_SELF = 4
+    SEES_TID = 8
+    SEES_NO_PROCESSES = 16
+
+
+class FpViewLimit(IntEnum):
+    """``enum fp_view_limit``."""
+
+    N_VIEW_GIDS = 65536
+    N_VIEW_ROOTS = 65536
+    N_GIDS = 1024
+    N_ACL_ENTRIES = 64
+
+
+class FpViewRootFlag(IntEnum):
+    """``enum fp_view_root_flag``."""
+
+    OF_MARK = 1
 
 
 class FpAttachment(NamedTuple):
@@ -336,6 +369,45 @@ class FpTables(NamedTuple):
     attachments: bytes
     guarded: bytes
     guards: bytes
+
+
+class FpView(NamedTuple):
+    """``struct fp_view``, as unpacked."""
+
+    flags: int
+    uid: int
+    gid: int
+    tgid: int
+    slots: bytes
+
+
+class FpViewCounters(NamedTuple):
+    """``struct fp_view_counters``, as unpacked."""
+
+    n_withheld: int
+    n_unsure: int
+
+
+class FpViewGid(NamedTuple):
+    """``struct fp_view_gid``, as unpacked."""
+
+    group: int
+    gid: int
+
+
+class FpViewKey(NamedTuple):
+    """``struct fp_view_key``, as unpacked."""
+
+    object: bytes
+    group: int
+    reserved: int
+
+
+class FpViewRoot(NamedTuple):
+    """``struct fp_view_root``, as unpacked."""
+
+    number: int
+    flags: int
 
 
 #: all of it
@@ -550,6 +622,45 @@ LAYOUTS: Final = Layouts(
                 "guards": Field(196640, 6144, "6144s"),
             },
         ),
+        "fp_view": Layout(
+            size=48,
+            fields={
+                "flags": Field(0, 4, "I"),
+                "uid": Field(4, 4, "I"),
+                "gid": Field(8, 4, "I"),
+                "tgid": Field(12, 4, "I"),
+                "slots": Field(16, 32, "32s"),
+            },
+        ),
+        "fp_view_counters": Layout(
+            size=16,
+            fields={
+                "n_withheld": Field(0, 8, "Q"),
+                "n_unsure": Field(8, 8, "Q"),
+            },
+        ),
+        "fp_view_gid": Layout(
+            size=8,
+            fields={
+                "group": Field(0, 4, "I"),
+                "gid": Field(4, 4, "I"),
+            },
+        ),
+        "fp_view_key": Layout(
+            size=24,
+            fields={
+                "object": Field(0, 16, "16s"),
+                "group": Field(16, 4, "I"),
+                "reserved": Field(20, 4, "I"),
+            },
+        ),
+        "fp_view_root": Layout(
+            size=8,
+            fields={
+                "number": Field(0, 4, "I"),
+                "flags": Field(4, 4, "I"),
+            },
+        ),
     },
     enums={
         "fp_deny": {
@@ -627,6 +738,10 @@ LAYOUTS: Final = Layouts(
             "FP_LINK_PROGRAM": 1073741824,
             "FP_PASSED_ALL": 65535,
         },
+        "fp_shown_flag": {
+            "FP_PATH_OF_MARK": 16,
+            "FP_OLD_PATH_OF_MARK": 32,
+        },
         "fp_superblock_flag": {
             "FP_HAS_FILE_ROOTS": 1,
             "FP_HAS_OBJECT_MARKS": 2,
@@ -637,6 +752,22 @@ LAYOUTS: Final = Layouts(
             "FP_SEND_TO_USERSPACE": 1,
             "FP_FAILED": 2,
             "FP_UNASKED": 3,
+        },
+        "fp_view_flag": {
+            "FP_VIEWED": 1,
+            "FP_SEES_ALL": 2,
+            "FP_SEES_SELF": 4,
+            "FP_SEES_TID": 8,
+            "FP_SEES_NO_PROCESSES": 16,
+        },
+        "fp_view_limit": {
+            "FP_N_VIEW_GIDS": 65536,
+            "FP_N_VIEW_ROOTS": 65536,
+            "FP_N_GIDS": 1024,
+            "FP_N_ACL_ENTRIES": 64,
+        },
+        "fp_view_root_flag": {
+            "FP_OF_MARK": 1,
         },
     },
 )

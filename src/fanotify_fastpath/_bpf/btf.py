@@ -48,6 +48,19 @@ def read_variables(btf: Any, section: str) -> dict[str, Field]:
     return found
 
 
+def kernel_has_member(struct: str, member: str) -> bool:
+    """Tell whether a structure of the running kernel has a member of that name; no, where the kernel does not say."""
+    lib = library()
+    btf = lib.c.btf__load_vmlinux_btf()
+    if btf == lib.ffi.NULL:
+        return False
+    try:
+        type_id = int(lib.c.btf__find_by_name_kind(btf, struct.encode(), _STRUCT))
+        return type_id > 0 and member in _Reader(btf).members(type_id)
+    finally:
+        lib.c.btf__free(btf)
+
+
 class _Reader:
     def __init__(self, btf: Any) -> None:
         self._btf = btf
@@ -71,6 +84,10 @@ class _Reader:
                 raise InvalidArgument(f"struct {name}: {member_name} is a bit field")
             fields[member_name] = self._field(member.type, member.offset_bits // 8, f"struct {name}: {member_name}")
         return Layout(int(self.type(type_id).size_or_type), fields)
+
+    def members(self, type_id: int) -> list[str]:
+        """Names of the members of a structure."""
+        return [self.name(member.name_off) for member in self._entries(type_id, "struct btf_member")]
 
     def variables(self, type_id: int) -> Iterator[tuple[str, Field]]:
         """The variables of a section."""

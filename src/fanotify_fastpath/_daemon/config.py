@@ -53,7 +53,9 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     socket: Path = SOCKET_PATH
     mode: Annotated[int, msgspec.Meta(ge=0, le=0o777, description="permissions in octal, 0o660 for example")] = 0o660
     group: Annotated[str, msgspec.Meta(min_length=1, description="the name of a group")] | None = None
-    engine: Annotated[Literal["auto", "fanotify"], msgspec.Meta(description='"auto" or "fanotify"')] = "auto"
+    engine: Annotated[
+        Literal["auto", "fanotify", "kernel"], msgspec.Meta(description='"auto", "fanotify" or "kernel"')
+    ] = "auto"
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"],
         msgspec.Meta(description='"error", "warning", "info" or "debug"'),

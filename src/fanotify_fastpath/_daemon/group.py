@@ -32,6 +32,8 @@ class ClientGroup(Closing):
     :ivar supply: fills the ring
     """
 
+    engine_name = "fanotify"
+
     def __init__(self, engine: Engine, ring: MemoryRing, sight: Sight, account: ConnectionAccount) -> None:
         self.ring = ring
         self._engine = engine
@@ -64,6 +66,10 @@ class ClientGroup(Closing):
         except BaseException:
             self.holdings.forget_name(root.key)
             raise
+
+    def sets_changed(self) -> None:
+        """Sets have come or gone."""
+        self.supply.records.forget_sets()
 
     def fileno(self) -> int:
         """A descriptor that is readable when the engine has events."""

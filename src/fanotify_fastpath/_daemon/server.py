@@ -23,19 +23,22 @@ from fanotify_fastpath._daemon.activation import Notifier
 from fanotify_fastpath._daemon.config import CONFIG_PATH, Config
 from fanotify_fastpath._daemon.descriptors import Descriptors, of_this_process
 from fanotify_fastpath._daemon.figures import Figures
+from fanotify_fastpath._daemon.group import ClientGroup
+from fanotify_fastpath._daemon.kernel_group import KernelGroup, kernel_engine
 from fanotify_fastpath._daemon.listening import Listener, listen
 from fanotify_fastpath._daemon.logs import log, log_bounded, log_failure, set_level
 from fanotify_fastpath._daemon.metrics import Metrics
 from fanotify_fastpath._daemon.peer import Peer
 from fanotify_fastpath._daemon.policy import Policy, socket_gid
 from fanotify_fastpath._daemon.session import Session
-from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
+from fanotify_fastpath._engines.fanotify import kernel_group as fanotify_groups
 from fanotify_fastpath._uapi import capabilities
 from fanotify_fastpath._wire import messages
 from fanotify_fastpath._wire.channel import Channel
 from fanotify_fastpath.errors import FastpathError, NotPermitted
 
-ENGINE_NAME: Final = "fanotify"
+#: the engine that "auto" means: it serves on every filesystem
+_AUTO: Final = ClientGroup.engine_name
 _NEEDED: Final = ("CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_SETUID", "CAP_SETGID")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: connections accepted before anything else is looked at
@@ -56,7 +59,7 @@ class Server:
     """
 
     server_name: str
-    engine_name = ENGINE_NAME
+    engine_name: str
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Server:
         from fanotify_fastpath import __version__
 
         self.server_name = f"fanfpd {__version__}"
+        self.engine_name = _AUTO if config.daemon.engine == "auto" else config.daemon.engine
         self._config = config
         self._load = load
         self._policy = Policy(config)
@@ -79,7 +83,7 @@ class Server:
         self._sessions: dict[int, Session] = {}
         self._change = threading.Condition()
         self._paused_until_s = 0.0
-        about = {"version": __version__, "engine": ENGINE_NAME}
+        about = {"version": __version__, "engine": self.engine_name}
         accounts = self._accounts
         self.figures = Figures(about, self._groups, accounts.counted, lambda: accounts.n_connections)
 
@@ -130,7 +134,7 @@ class Server:
         """
         with _signals() as signals:
             self._notifier.ready(f"serving {self._listener.path}")
-            log(logging.INFO, "serving", socket=self._listener.path, engine=ENGINE_NAME, tgid=os.getpid())
+            log(logging.INFO, "serving", socket=self._listener.path, engine=self.engine_name, tgid=os.getpid())
             log(logging.INFO, "as many groups can be had", together=self.descriptors.n_groups_max)
             while True:
                 poller = select.poll()
@@ -279,6 +283,8 @@ def serve(config: Config, load: Callable[[], Config]) -> None:
         listen(config.daemon.socket, config.daemon.mode, socket_gid(config)) as listener,
         contextlib.ExitStack() as exits,
     ):
+        if config.daemon.engine == KernelGroup.engine_name:
+            exits.enter_context(kernel_engine())
         server = Server(config, load, listener, notifier, descriptors)
         if config.daemon.metrics is not None:
             exits.enter_context(Metrics(config.daemon.metrics, server.figures))
@@ -297,7 +303,7 @@ def check_capable() -> None:
     missing = [name for name in _NEEDED if not capabilities.has(name)]
     if missing:
         raise NotPermitted(f"the daemon cannot work without {', '.join(missing)}; start it as root")
-    KernelGroup().close()
+    fanotify_groups.KernelGroup().close()
 
 
 def leave() -> None:

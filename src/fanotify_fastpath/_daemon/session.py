@@ -21,6 +21,7 @@ from fanotify_fastpath._daemon.access import check_root
 from fanotify_fastpath._daemon.account import ConnectionAccount
 from fanotify_fastpath._daemon.descriptors import Descriptors
 from fanotify_fastpath._daemon.group import ClientGroup, open_group
+from fanotify_fastpath._daemon.kernel_group import KernelGroup, open_kernel_group
 from fanotify_fastpath._daemon.logs import log_bounded, log_failure
 from fanotify_fastpath._daemon.namespaces import as_mounted_here
 from fanotify_fastpath._daemon.peer import Peer
@@ -85,7 +86,7 @@ class Session:
         self._host = host
         self._channel = channel
         self._account = account
-        self._group: ClientGroup | None = None
+        self._group: ClientGroup | KernelGroup | None = None
         self._client = ""
         self._is_greeted = False
         self._stop: _Stop | None = None
@@ -153,7 +154,7 @@ class Session:
             uid=self.peer.uid,
             tgid=self.peer.tgid,
             client=self._client,
-            engine=self._host.engine_name,
+            engine=group.engine_name,
             age_s=int(time.monotonic() - self._began_s),
             n_sets=len(group.holdings.sets),
             n_roots=group.holdings.n_roots,
@@ -312,17 +313,16 @@ class Session:
             raise InvalidArgument("the connection has a group; connect once more for another one")
         self._host.descriptors.take(0, 1)
         try:
-            group = self._group = open_group(request, self.peer, self._account)
+            open_there = open_kernel_group if self._host.engine_name == KernelGroup.engine_name else open_group
+            group = self._group = open_there(request, self.peer, self._account)
         except BaseException:
             self._host.descriptors.take(0, -1)
             raise
         ring = group.ring
-        self._send(
-            messages.Opened(request.id, self._host.engine_name, "memory", ring.size_bytes), (ring.fd, ring.wake_fd)
-        )
+        self._send(messages.Opened(request.id, group.engine_name, ring.kind, ring.size_bytes), (ring.fd, ring.wake_fd))
         log_bounded(logging.INFO, "opened", **self._who(), client=self._client)
 
-    def _change(self, group: ClientGroup, request: messages.Request, fds: list[int]) -> None:
+    def _change(self, group: ClientGroup | KernelGroup, request: messages.Request, fds: list[int]) -> None:
         """Do what changes the group; what fails changes nothing."""
         holdings = group.holdings
         match request:
@@ -341,7 +341,7 @@ class Session:
                 holdings.unmark(mark)
             case messages.Ask(sets=numbers):
                 holdings.ask(numbers)
-        group.supply.records.forget_sets()
+        group.sets_changed()
 
     def _prove(self, fd: int) -> Root:
         """The identity of an object of which the client has shown that it may watch it."""

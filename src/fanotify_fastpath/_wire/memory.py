@@ -31,11 +31,14 @@ class MemoryRing(Closing):
     """
     A ring that this process writes and another one reads, by any number of threads.
 
+    :ivar kind: as in ``Opened``
     :ivar size_bytes: of its data
     :ivar fd: of the memory, for the reader; its length is sealed
     :ivar wake_fd: for the reader: the reading end of a pipe, which becomes readable when a record is put that the
         reader may be waiting for
     """
+
+    kind: Final = "memory"
 
     def __init__(self, size_bytes: int) -> None:
         """

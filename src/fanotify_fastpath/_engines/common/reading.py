@@ -44,8 +44,8 @@ class Reading:
 
     :param listener: the engine
     :param engine: what events give as their engine
-    :param find_place: what the paths of a directory's files begin with for the user, for the kernel's device number and
-        the directory's path in the records
+    :param find_place: what the paths of a directory's files begin with for the user, for the kernel's device number,
+        the mount and the directory's path in the records
     :param find_dev: what ``stat`` calls a device, for the kernel's number of it
     :param find_process: the process for tgid, uid and comm
     :param with_tid: events tell the thread
@@ -58,7 +58,7 @@ class Reading:
         counters: Counters,
         engine: str,
         *,
-        find_place: Callable[[int, bytes], Place],
+        find_place: Callable[[int, int, bytes], Place],
         find_dev: Callable[[int], int | None],
         find_process: Callable[[int, int, bytes], Process],
         with_tid: bool,
@@ -73,7 +73,7 @@ class Reading:
             Event,
             engine,
             find_mask=Mask,
-            find_place=lambda dev, mount_id, directory: find_place(dev, directory),
+            find_place=find_place,
             find_process=find_process,
             find_dev=find_dev,
             find_crossing=lambda dev, old, new: listener.crossing(dev, self._insides[old], self._insides[new]),

@@ -67,13 +67,14 @@ class Connection(Closing):
 
     :param timeout_s: how long to wait while others are connecting
     :ivar is_over: it has ended, and is to be closed
+    :ivar is_bpf: programs in the kernel fill the ring, not the daemon: once :meth:`open` has returned
     :raises UnsupportedFeature: no daemon is there
     :raises NotPermitted: this user may not connect
     :raises KernelRefused: it cannot be connected to
     """
 
     def __init__(self, timeout_s: float) -> None:
-        self.is_over = False
+        self.is_over = self.is_bpf = False
         self._channel: Channel[Answer] = Channel(connect(timeout_s=timeout_s), decode_answer)
         self._ring: RingReader | None = None
         self._wake_fd = -1
@@ -97,6 +98,7 @@ class Connection(Closing):
             merge=wishes.merge,
             ring_bytes=1 << ring_bytes.bit_length() - 1,
         )
+        self.is_bpf = opened.ring == "bpf"
         try:
             self._ring = RingReader(ring_fd, opened.ring_bytes)
         finally:
@@ -113,13 +115,14 @@ class Connection(Closing):
         """
         self._ask(Done, kind, fds, **fields)
 
-    def sync(self) -> None:
+    def sync(self) -> dict[str, int]:
         """
         Wait until all that has happened is in the ring.
 
+        :return: what was counted for this group
         :raises ConnectionLost: it went away
         """
-        self._ask(Synced, Sync)
+        return self._ask(Synced, Sync)[0].counters
 
     def fds(self) -> list[int]:
         """Descriptors that are readable when there is something in the ring, or the connection is at its end."""
@@ -145,9 +148,10 @@ class Connection(Closing):
         assert self._ring is not None
         now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         # before the ring is looked at: what comes from now on makes it readable again
-        with contextlib.suppress(BlockingIOError):
-            if not os.read(self._wake_fd, _WAKE_BYTES):  # nobody is left who could write
-                self.is_over = True
+        if not self.is_bpf:
+            with contextlib.suppress(BlockingIOError):
+                if not os.read(self._wake_fd, _WAKE_BYTES):  # nobody is left who could write
+                    self.is_over = True
         while len(batch := self._take()):
             handle(batch)
             if not self.is_over and batch.column("boot_ns")[-1] > now_ns:

@@ -6,20 +6,25 @@ they choose among what the user was given anyway. When the daemon goes away, tha
 back, all is said to it anew, and each root is to be read anew.
 """
 
+import contextlib
 import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from fanotify_fastpath._engines.base import KernelCounters
 from fanotify_fastpath._engines.common.candidate import Inside
 from fanotify_fastpath._engines.common.ring_engine import RingEngine
+from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.daemon.connection import Connection, ConnectionLost, Wishes
+from fanotify_fastpath._engines.daemon.joining import Joining, lies_inside
 from fanotify_fastpath._engines.daemon.mirror import Mirror, Refusal
+from fanotify_fastpath._engines.daemon.objects import opened
 from fanotify_fastpath._engines.daemon.reading import Reading
 from fanotify_fastpath._engines.daemon.resuming import Resuming
+from fanotify_fastpath._uapi.mountinfo import Mount
 from fanotify_fastpath._wire.addresses import CONNECT_TIMEOUT_S, socket_path
 from fanotify_fastpath._wire.told import Told
 from fanotify_fastpath.errors import (
@@ -75,6 +80,8 @@ class DaemonEngine(RingEngine):
             raise
         self._marks: list[Mark] = []
         self._mirror = Mirror()
+        self.superblocks: dict[bytes, Superblock] = {}
+        self._joining = Joining(self, follow=follow_submounts)
         self._handler_sets: list[int] = []
         self._reading = Reading(self, self.counters, self.name, with_tid=with_tid)
         self._is_draining = self._has_more = self._is_closing = False
@@ -109,6 +116,7 @@ class DaemonEngine(RingEngine):
             self._forget(mark)
             self.refresh()
             raise
+        self._join(mark, list(mark.roots.roots))
         self._arm()
 
     def remove_mark(self, mark: Mark) -> None:
@@ -127,6 +135,8 @@ class DaemonEngine(RingEngine):
     def add_root(self, mark: Mark, root: Root) -> None:
         """Add one more root to a mark of scope subtree, from when this returns."""
         self._while_there(lambda: mark.roots.include(root))
+        with self._turns.urgent():
+            self._join(mark, [root])
 
     def _while_there(self, work: Callable[[], None]) -> None:
         """Do what the daemon has to agree to; if it is away, wait for it."""
@@ -152,12 +162,20 @@ class DaemonEngine(RingEngine):
             if self._is_closed or self._is_draining:
                 return
             if self._connection is not None:
+                n_dropped = 0
                 try:
-                    self._connection.sync()
+                    n_dropped = self._connection.sync().get("n_dropped", 0)
                 except ConnectionLost:
                     pass  # told behind what came before
                 self._drain()
+                self._tell_losses(n_dropped)
             self._signal()
+
+    def _tell_losses(self, n_dropped: int) -> None:
+        """Tell of records without room after the last one that is in the ring; else the daemon does that."""
+        if self._connection is not None and self._connection.is_bpf and n_dropped > self._reading.n_dropped:
+            self.put([self.overflow(n_dropped - self._reading.n_dropped)])
+            self._reading.n_dropped = n_dropped
 
     def refresh(self) -> None:
         """Marks, handlers or root sets have changed: the daemon is to know; if it is away, when it is back."""
@@ -218,6 +236,26 @@ class DaemonEngine(RingEngine):
         if told.mask & ~_OVERFLOW:
             self.tell(told.mask & ~_OVERFLOW, path)
 
+    def root_gone(self, number: int) -> None:
+        """A root was deleted, as the programs in the kernel tell."""
+        path = self.path_of(number)
+        for each in self._mirror.same_object(number):
+            self._mirror.root_gone(each, knows=False)
+        if path is not None:
+            self.tell(Types.ROOT_GONE, path)
+
+    def filesystem_gone(self, dev: int) -> None:
+        """A filesystem is being unmounted for good, as the programs in the kernel tell."""
+        gone = self._mirror.on_filesystem(dev)
+        for number in gone:
+            self._mirror.root_gone(number, knows=False)
+        for path in dict.fromkeys(gone.values()):
+            self.tell(Types.UNMOUNT, path)
+
+    def path_of(self, number: int) -> bytes | None:
+        """What a root or a marked object was called, when the daemon was told of it."""
+        return self._mirror.path_of(number)
+
     def crossing(self, dev: int, before: Inside, after: Inside) -> Crossing | None:
         """The border that a rename crosses."""
         was, is_now = self._is_watched(before), self._is_watched(after)
@@ -241,7 +279,51 @@ class DaemonEngine(RingEngine):
             return [] if self._connection is None else self._connection.fds()
 
     def mounts_changed(self) -> None:
-        """The daemon looks after mounts."""
+        """Something was mounted, unmounted or moved: the daemon looks after it, unless programs fill the ring."""
+        with self._turns.urgent():
+            if not self._is_closed and self._connection is not None and self._connection.is_bpf:
+                self._drain()
+                # the daemon may have taken the marks away before the programs heard of it
+                for dev in self._mirror.gone_filesystems():
+                    self.filesystem_gone(dev)
+                with self._telling_refusals():
+                    self._joining.refresh(self._marks)
+        self._signal()
+
+    def _join(self, mark: Mark, roots: list[Root]) -> None:
+        """What is mounted inside these roots belongs to them."""
+        if self._connection is not None and self._connection.is_bpf and mark.scope is Scope.SUBTREE:
+            with self._telling_refusals():
+                for root in roots:
+                    self._joining.join(mark, root)
+
+    @contextlib.contextmanager
+    def _telling_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except FastpathError as exc:
+            path = getattr(exc, "path", None)
+            self.tell(Types.UNWATCHED, None if path is None else os.fsencode(path))
+        except ConnectionLost:
+            self._drain()
+
+    def watch_filesystem(self, root: Root, mask: int) -> None:
+        """What is mounted inside joins a subtree if this user may read it."""
+        with opened(root, for_reading=True):
+            pass
+
+    def lose_filesystem(self, superblock: Superblock) -> None:
+        """That is told in the ring."""
+
+    def move_filesystem(self, superblock: Superblock, mount: Mount) -> None:
+        """Paths are those that were given."""
+
+    def is_inside(self, mark: Mark, path: bytes) -> bool:
+        """Tell whether the directory at *path* is in the subtree of *mark*."""
+        return lies_inside(mark, path)
+
+    def anchor(self, root: Root) -> None:
+        """A root stands where it stands now: paths are those that were given."""
 
     # --- the daemon goes and comes ---
 

@@ -4,14 +4,19 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from fanotify_fastpath._engines.common.devices import kernel_dev
 from fanotify_fastpath._engines.daemon.objects import opened
+from fanotify_fastpath._uapi.mountinfo import read_mounts
 from fanotify_fastpath._wire.messages import SETS_MAX, Ask, Discard, Include, MarkObject, Unmark
 from fanotify_fastpath._wire.messages import Mark as MarkSet
 from fanotify_fastpath.errors import FastpathError, KernelRefused
 from fanotify_fastpath.marks import Mark, Scope
 from fanotify_fastpath.roots import Root, RootSet
+
+#: numbers whose names are kept
+_NAMED_MAX: Final = 1 << 17
 
 
 class Asker(Protocol):
@@ -66,6 +71,10 @@ class Mirror:
         self._marks: dict[Mark, int | None] = {}
         self._asked: list[int] = []
         self._numbers: Iterator[int] = itertools.count(1)
+        # by number: of roots and marks, also of those that are gone, for records may still tell of them
+        self._named: dict[int, Root] = {}
+        self._devs: dict[int, int] = {}
+        self._gone: list[tuple[int, int]] = []
         # while it is told all anew, nobody can be told of what it does not take
         self._is_lenient = False
         self._refusals: list[Refusal] = []
@@ -82,6 +91,41 @@ class Mirror:
         self._held.clear()
         self._marks.clear()
         self._asked = []
+        self._gone = []
+
+    def path_of(self, number: int) -> bytes | None:
+        """The path by which a root or a marked object was named."""
+        root = self._named.get(number)
+        return None if root is None else root.path
+
+    def on_filesystem(self, dev: int) -> dict[int, bytes]:
+        """
+        Return what is named on a filesystem that has just gone: paths by numbers.
+
+        :param dev: the kernel's number of its device
+        """
+        held = {point.number for each in self._held.values() for point in each.points.values() if point.is_included}
+        held |= {mark for mark in self._marks.values() if mark is not None}
+        return {
+            number: root.path
+            for number, root in self._named.items()
+            if number in held and self._devs.get(root.mount_id) == dev
+        }
+
+    def gone_filesystems(self) -> set[int]:
+        """Return the kernel's numbers of devices that are mounted nowhere any more, though something there is held."""
+        mounted = {kernel_dev(mount.dev) for mount in read_mounts().values()}
+        held = {point.root.mount_id for each in self._held.values() for point in each.points.values()}
+        return {self._devs[mount_id] for mount_id in held & self._devs.keys()} - mounted
+
+    def _name(self, number: int, root: Root) -> None:
+        if len(self._named) >= _NAMED_MAX:
+            held = {point.number for each in self._held.values() for point in each.points.values()}
+            held |= {mark for mark in self._marks.values() if mark is not None}
+            self._named = {number: root for number, root in self._named.items() if number in held}
+        self._named[number] = root
+        if root.mount_id not in self._devs:
+            self._devs = {mount_id: kernel_dev(mount.dev) for mount_id, mount in read_mounts().items()}
 
     def renew(self, ask: Asker, marks: list[Mark], asked: list[RootSet]) -> list[Refusal]:
         """
@@ -107,6 +151,9 @@ class Mirror:
         :raises FastpathError: it refuses something; then some of it is done, and what was refused is not tried again
         :raises ConnectionLost: it went away
         """
+        while self._gone:
+            set_number, root_number = self._gone.pop()
+            ask(Discard, set=set_number, root=root_number)
         for mark in [mark for mark in self._marks if mark not in marks]:
             number = self._marks.pop(mark)
             if number is not None:
@@ -123,13 +170,29 @@ class Mirror:
         for roots in [roots for roots in self._held if roots not in wanted and roots not in asked]:
             self._release(ask, self._held[roots])
 
-    def root_gone(self, number: int) -> None:
-        """The daemon has told that a root is in no set any more: take it out of ours."""
+    def root_gone(self, number: int, *, knows: bool = True) -> None:
+        """
+        It was told that a root is in no set any more: take it out of ours.
+
+        :param knows: the daemon knows
+        """
         for held in list(self._held.values()):
             for key, point in list(held.points.items()):
                 if point.number == number:
                     del held.points[key]
                     held.roots.discard(key)
+                    if not knows:
+                        self._gone.append((held.number, number))
+
+    def same_object(self, number: int) -> list[int]:
+        """The numbers of all roots that are the same object as that one."""
+        root = self._named.get(number)
+        return [
+            point.number
+            for held in self._held.values()
+            for point in held.points.values()
+            if root is not None and point.root.key == root.key
+        ]
 
     def _hold(self, roots: RootSet) -> _Held:
         taken = {held.number for held in self._held.values()}
@@ -157,6 +220,7 @@ class Mirror:
             point = _Point(next(self._numbers), root, is_included)
             with self._refusing(root, held.roots, is_blind=is_included):
                 with opened(root, for_reading=is_included) as fd:
+                    self._name(point.number, root)
                     fields = {"set": held.number, "root": point.number, "included": is_included, "path": root.path}
                     ask(Include, (fd,), **fields)
                 held.points[key] = point
@@ -164,6 +228,7 @@ class Mirror:
     def _mark(self, ask: Asker, mark: Mark) -> None:
         number, mask = next(self._numbers), int(mark.mask)
         self._marks[mark] = None
+        self._name(number, mark.root)
         with self._refusing(mark.root, None):
             if mark.scope is Scope.SUBTREE:
                 ask(MarkSet, mark=number, mask=mask, set=self._held[mark.roots].number)

@@ -3,6 +3,7 @@
 import os
 from typing import Final, Protocol
 
+from fanotify_fastpath._bpf._abi import FpKind
 from fanotify_fastpath._bpf.decoding import Place
 from fanotify_fastpath._bpf.ring import Batch
 from fanotify_fastpath._engines.base import Counters
@@ -11,15 +12,20 @@ from fanotify_fastpath._engines.common.devices import user_dev
 from fanotify_fastpath._engines.common.reading import executable
 from fanotify_fastpath._wire.told import Told, told_by
 from fanotify_fastpath.events import NOBODY, Event, Process
+from fanotify_fastpath.mask import Mask
 
 #: instead of the user of a process of which the listener may not know
 _UID_UNKNOWN: Final = (1 << 32) - 1
+_RENAME: Final = int(Mask.RENAME)
 
 
 class Listener(reading.Listener, Protocol):
     """What is asked of the engine."""
 
     def told(self, told: Told, path: bytes | None) -> None: ...
+    def root_gone(self, number: int) -> None: ...
+    def filesystem_gone(self, dev: int) -> None: ...
+    def path_of(self, number: int) -> bytes | None: ...
 
 
 class Reading(reading.Reading):
@@ -38,7 +44,7 @@ class Reading(reading.Reading):
             listener,
             counters,
             engine,
-            find_place=_find_place,
+            find_place=lambda dev, number, directory: self._find_place(number, directory),
             find_dev=lambda dev: user_dev(dev) if dev else None,
             find_process=_find_process,
             with_tid=with_tid,
@@ -50,8 +56,14 @@ class Reading(reading.Reading):
 
     def _handle_stop(self, batch: Batch, n: int) -> bool:
         record = batch[n]
-        self._tell_losses(record.fields)
-        self._listener.told(told_by(record.fields), record.path or None)
+        fields = record.fields
+        self._tell_losses(fields)
+        if fields.kind == FpKind.ROOT_GONE:
+            self._listener.root_gone(fields.mount_id)
+        elif fields.kind == FpKind.UNMOUNT:
+            self._listener.filesystem_gone(fields.dev)
+        elif fields.kind == FpKind.TOLD:
+            self._listener.told(told_by(fields), record.path or None)
         return True
 
     def _decoded(self, batch: Batch) -> list[Event]:
@@ -59,12 +71,37 @@ class Reading(reading.Reading):
         if 0 in batch.column("inode"):
             for event in events:
                 event.inode = event.inode or None
+        if any(batch.column("mount_id")):
+            self._find_old_paths(batch, events)
         return events
 
+    def _find_place(self, number: int, directory: bytes) -> Place:
+        """
+        Tell what the paths of a directory's files begin with.
 
-def _find_place(dev: int, directory: bytes) -> Place:
-    """A directory's path is what it is; no path at all, which is that of the root directory elsewhere, is none here."""
-    return directory.rstrip(b"/") if directory else (b"", {b"": None})
+        :param number: of the root at which the paths in the records begin; 0: they are whole. No path at all, which is
+            that of the root directory elsewhere, is none then
+        """
+        root = self._listener.path_of(number) if number else None
+        if root is None:
+            return directory.rstrip(b"/") if directory else (b"", {b"": None})
+        above = root.rstrip(b"/")
+        return above + directory if directory else (above, {b"": root})
+
+    def _find_old_paths(self, batch: Batch, events: list[Event]) -> None:
+        """Old paths of renames begin at roots of their own."""
+        masks, numbers, n = batch.column("mask"), batch.column("reserved"), -1
+        for event in events:
+            if event.mask & Mask.Q_OVERFLOW:
+                continue  # it has no record
+            n += 1
+            if masks[n] & _RENAME:
+                old_path = batch[n].old_path
+                root = self._listener.path_of(numbers[n]) if numbers[n] else None
+                if root is not None:
+                    event.raw_old_path = root.rstrip(b"/") + old_path if old_path else root
+                else:  # hidden, or too long
+                    event.raw_old_path = old_path.lstrip(b"/") or None
 
 
 def _find_process(tgid: int, uid: int, comm: bytes) -> Process:

@@ -31,6 +31,7 @@ from fanotify_fastpath._engines.kernel.objects import Attached, attach_best
 from fanotify_fastpath._engines.kernel.programs import Programs
 from fanotify_fastpath._engines.kernel.sentinel import Sentinel
 from fanotify_fastpath._engines.kernel.tables import Tables, pack_slots
+from fanotify_fastpath._engines.kernel.viewers import View, Viewers
 from fanotify_fastpath.errors import FastpathError, KernelRefused
 from fanotify_fastpath.mask import Mask
 
@@ -108,12 +109,18 @@ class _Slot:
 
 
 class Dispatcher:
-    """One for each process, while it has groups; see :func:`dispatcher`."""
+    """
+    One for each process, while it has groups; see :func:`acquire`.
 
-    def __init__(self) -> None:
+    :param with_views: groups can be held for others
+    :ivar viewers: for whom they are held, if that can be
+    """
+
+    def __init__(self, *, with_views: bool = False) -> None:
         self.lock = threading.RLock()
-        self._attached: Attached = attach_best()
+        self._attached: Attached = attach_best(with_views=with_views)
         found = self._attached.object
+        self.viewers = Viewers(found) if with_views else None
         with found.map(".bss").open() as variables:
             self._tables = Tables(variables)
         self._roots = found.map("roots").open()
@@ -147,6 +154,8 @@ class Dispatcher:
     def close(self) -> None:
         """Detach everything."""
         self.denials.close()
+        if self.viewers is not None:
+            self.viewers.close()
         self._sentinel.close()
         self._inspect.close()
         self.programs.close()
@@ -186,10 +195,13 @@ class Dispatcher:
 
     # --- groups ---
 
-    def open_group(self, ring_bytes: int, *, include_self: bool, merge: bool, with_tid: bool) -> tuple[int, Map]:
+    def open_group(
+        self, ring_bytes: int, *, include_self: bool, merge: bool, with_tid: bool, view: View | None = None
+    ) -> tuple[int, Map]:
         """
         Begin a group.
 
+        :param view: for whom it is held, if for another process
         :return: its number, and its ring buffer
         :raises KernelRefused: there are too many, or no memory
         """
@@ -203,17 +215,23 @@ class Dispatcher:
                 FpGroupFlag.INCLUDE_SELF * include_self | FpGroupFlag.MERGE * merge | FpGroupFlag.WITH_TID * with_tid
             )
             self._tables.clear_group(number, flags)
+            if self.viewers is not None and view is not None:
+                self.viewers.open(number, view)
             # without the lock: the kernel waits until no program uses the old entry, which takes long on a busy machine
             self._rings.update(_u32(number), _u32(ring.fd))
         except BaseException:
-            with self.lock:
-                self._free_groups.append(number)
+            self._free_group(number)
             raise
         return number, ring
 
     def close_group(self, number: int) -> None:
         """End a group; its slots must be gone."""
         self._rings.delete(_u32(number))  # without the lock: this waits too
+        self._free_group(number)
+
+    def _free_group(self, number: int) -> None:
+        if self.viewers is not None:
+            self.viewers.close_view(number)
         with self.lock:
             self._free_groups.append(number)
 
@@ -465,7 +483,8 @@ def _u32(value: int) -> bytes:
 _lock = threading.Lock()
 _shared: Dispatcher | None = None
 _n_users = 0
-_refused: FastpathError | None = None
+#: without views, with views
+_refused: dict[bool, FastpathError] = {}
 
 
 #: what a child of a fork has of its parent's: kept, for its groups use it until they are closed
@@ -483,22 +502,26 @@ def _begin_anew() -> None:
 os.register_at_fork(after_in_child=_begin_anew)
 
 
-def acquire() -> Dispatcher:
+def acquire(*, with_views: bool = False) -> Dispatcher:
     """
     Take the dispatcher of this process; :func:`release` it in the end.
 
+    :param with_views: groups are held for others
     :raises UnsupportedFeature: the programs cannot be loaded or attached here
+    :raises KernelRefused: the programs that this process uses already have no views
     """
-    global _shared, _n_users, _refused
+    global _shared, _n_users
     with _lock:
         if _shared is None:
-            if _refused is not None:
-                raise _refused
+            if with_views in _refused:
+                raise _refused[with_views]
             try:
-                _shared = Dispatcher()
+                _shared = Dispatcher(with_views=with_views)
             except FastpathError as exc:
-                _refused = exc
+                _refused[with_views] = exc
                 raise
+        if with_views and _shared.viewers is None:
+            raise KernelRefused("this process has groups of its own on engine kernel: none can be held for others")
         _n_users += 1
         return _shared
 

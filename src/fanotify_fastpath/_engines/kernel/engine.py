@@ -12,6 +12,7 @@ import time
 from typing import Final
 
 from fanotify_fastpath._bpf._abi import FpKey
+from fanotify_fastpath._bpf.maps import Map
 from fanotify_fastpath._bpf.ring import RingReader
 from fanotify_fastpath._engines.base import KernelCounters
 from fanotify_fastpath._engines.common.candidate import Inside
@@ -20,6 +21,7 @@ from fanotify_fastpath._engines.common.mounts import MountFollower
 from fanotify_fastpath._engines.common.ring_engine import RingEngine
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.kernel import dispatcher as dispatchers
+from fanotify_fastpath._engines.kernel.dispatcher import Dispatcher, Inspection
 from fanotify_fastpath._engines.kernel.forbidder import Forbidder
 from fanotify_fastpath._engines.kernel.links import Links
 from fanotify_fastpath._engines.kernel.plan import Plan
@@ -58,11 +60,9 @@ class KernelEngine(RingEngine):
     def __init__(
         self, *, include_self: bool, follow_submounts: bool, max_queued: int, with_tid: bool = False, merge: bool = True
     ) -> None:
-        self._dispatcher = dispatchers.acquire()
+        self._dispatcher = self._acquire()
         try:
-            self._group, self._ring_map = self._dispatcher.open_group(
-                RING_BYTES, include_self=include_self, merge=merge, with_tid=with_tid
-            )
+            self._group, self._ring_map = self._open_group(include_self=include_self, merge=merge, with_tid=with_tid)
         except BaseException:
             dispatchers.release()
             raise
@@ -73,19 +73,27 @@ class KernelEngine(RingEngine):
         self._devs: dict[bytes, int] = {}
         self._reading = Reading(self, self._views, self.counters, self.name, with_tid=with_tid)
         self._is_draining = False
-        about = (self._dispatcher, self._group, self.superblocks.get, self._views.superblock, self._root_installed)
+        known = (self.superblocks.get, self._views.superblock)
+        about = (self._dispatcher, self._group, *known, self._root_installed, self._slot_claimed)
         self._plan = Plan(*about)
         self.forbidder = Forbidder(self._dispatcher, Plan(*about), self.watch_filesystem, self._turns.urgent, self._arm)
         self._links = Links(self._dispatcher, self._group, self._ring_map, code_of)
         self._marks: list[Mark] = []
         self._slots: dict[Mark, int] = {}
         self._follower = MountFollower(self, follow=follow_submounts)
-        self._epoll.register(self._ring_map.fd, select.EPOLLIN)
+        for fd in self.group_fds():
+            self._epoll.register(fd, select.EPOLLIN)
         self._n_missed = self._dispatcher.n_missed
         self._missed_at = time.monotonic()
         self._sets: dict[int, int] = {}
         self._handler_sets: list[int] = []
         self._last_counters: KernelCounters | None = None
+
+    def _acquire(self) -> Dispatcher:
+        return dispatchers.acquire()
+
+    def _open_group(self, *, include_self: bool, merge: bool, with_tid: bool) -> tuple[int, Map]:
+        return self._dispatcher.open_group(RING_BYTES, include_self=include_self, merge=merge, with_tid=with_tid)
 
     # --- marks and handlers ---
 
@@ -116,11 +124,7 @@ class KernelEngine(RingEngine):
         dev = self._devs[mark.root.key[:FSID_BYTES]]
         superblock = self.superblocks[mark.root.key[:FSID_BYTES]]
         slot = self._slots[mark] = self._dispatcher.claim_slot(self._group)
-        fd = os.open(mark.root.path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            found = self._dispatcher.inspect(fd)
-        finally:
-            os.close(fd)
+        found = self._inspect_marked(mark)
         with superblock.whole() as top:
             self._dispatcher.know(dev, top)
             is_whole = mark.scope is Scope.FILESYSTEM
@@ -132,6 +136,14 @@ class KernelEngine(RingEngine):
                 self._dispatcher.set_marked(slot, dev, found.key, on_child=True)
         elif mark.scope is Scope.MOUNT:
             self._dispatcher.set_marked(slot, dev, FpKey(found.mount_id, 0, 0), is_mount=True)
+
+    def _inspect_marked(self, mark: Mark) -> Inspection:
+        """Find out what the kernel calls a marked object."""
+        fd = os.open(mark.root.path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return self._dispatcher.inspect(fd)
+        finally:
+            os.close(fd)
 
     def _release_slot(self, mark: Mark) -> None:
         slot, dev = self._slots.pop(mark), self._devs.get(mark.root.key[:FSID_BYTES])
@@ -207,6 +219,9 @@ class KernelEngine(RingEngine):
     def _root_installed(self, root: Root, key: FpKey, path: bytes) -> None:
         self._views.give(key.dev, path, root.path)
         self._reading.forget_places()
+
+    def _slot_claimed(self, roots: RootSet, slot: int) -> None:
+        """A root set has got a slot."""
 
     # --- mounts ---
 

@@ -18,10 +18,11 @@ class Attached:
     :ivar handler_program: in objects of handlers, the name of those that it can call
     """
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: Way, *, with_views: bool) -> None:
         self.way = way.name
         self.handler_program = way.handler_program
-        data = resources.files("fanotify_fastpath._bpf").joinpath("objects", f"{way.name}.bpf.o").read_bytes()
+        name = f"{way.name}_views.bpf.o" if with_views else f"{way.name}.bpf.o"
+        data = resources.files("fanotify_fastpath._bpf").joinpath("objects", name).read_bytes()
         self.object = Object.open_bytes(data, "fanfp")
         try:
             LAYOUTS.require(self.object.layouts("fp_"), f"BPF object {way.name}")
@@ -38,10 +39,11 @@ class Attached:
         self.object.close()
 
 
-def attach_best() -> Attached:
+def attach_best(*, with_views: bool = False) -> Attached:
     """
     Load and attach the best that works here.
 
+    :param with_views: groups are held for others
     :raises NotPermitted: capabilities are missing
     :raises UnsupportedFeature: nothing does, with the reason for each
     """
@@ -51,7 +53,7 @@ def attach_best() -> Attached:
         reason = obstacle(way)
         if reason is None:
             try:
-                return Attached(way)
+                return Attached(way, with_views=with_views)
             except FileNotFoundError:
                 reason = "this package was built without it (clang was missing)"
             except FastpathError as exc:

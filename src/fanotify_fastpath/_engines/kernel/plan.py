@@ -56,6 +56,7 @@ class Plan:
     :param superblock_of: finds a filesystem by its id
     :param superblock_at: finds it by the programs' number of its device
     :param on_root: told of each root that was installed, with its path inside the filesystem
+    :param on_slot: told of the slot that a root set gets, before anything is in it
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Plan:
         superblock_of: Callable[[bytes], Superblock | None],
         superblock_at: Callable[[int], Superblock | None],
         on_root: Callable[[Root, FpKey, bytes], None],
+        on_slot: Callable[[RootSet, int], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._group = group
         self._superblock_of = superblock_of
         self._superblock_at = superblock_at
         self._on_root = on_root
+        self._on_slot = on_slot
         self.sets: dict[int, Installed] = {}
 
     def update(self, wanted: dict[RootSet, int]) -> None:
@@ -86,6 +89,7 @@ class Plan:
             installed_or_none = self.sets.get(roots.set_id)
             if installed_or_none is None:
                 slot = self._dispatcher.claim_slot(self._group)
+                self._on_slot(roots, slot)
                 installed_or_none = self.sets[roots.set_id] = Installed(roots, slot, roots.track())
             self._update_points(installed_or_none)
             self._update_mask(installed_or_none, mask)

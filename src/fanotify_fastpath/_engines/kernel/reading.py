@@ -53,7 +53,7 @@ class Reading(reading.Reading):
             listener,
             counters,
             engine,
-            find_place=views.place,
+            find_place=lambda dev, mount_id, directory: views.place(dev, directory),
             find_dev=views.dev,
             find_process=_find_process,
             with_tid=with_tid,
