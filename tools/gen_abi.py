@@ -1,5 +1,5 @@
 """
-Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_views.h``, and ``fp_abi.h`` and ``handler.h`` beside it.
+Write ``src/fanotify_fastpath/_bpf/_abi.py`` from ``bpf/include/fp_views.h`` and the headers that it includes.
 
 usage: python tools/gen_abi.py [--check]
 
