@@ -117,6 +117,7 @@ class KernelEngine(RingEngine):
                 raise
             for root in mark.roots.roots:
                 self._follower.join(mark, root)
+            self._signal()  # it may have told something
             self._arm()
 
     def _add_slot(self, mark: Mark) -> None:
@@ -170,6 +171,7 @@ class KernelEngine(RingEngine):
             self.watch_filesystem(root, int(mark.mask))
             mark.roots.include(root)
             self._follower.join(mark, root)
+            self._signal()
 
     def catch_up(self) -> None:
         """Something is about to change: ask the handlers as they are now about what has happened so far."""
