@@ -21,9 +21,9 @@ _QUIET_S = 0.2
 _N_TIMES = 2
 #: workload → number given to it, and what it does
 _STEADY = {
-    "read": (30, "4,000 files of 8 bytes in 200 directories, each opened, read and closed"),
+    "read": (100, "4,000 files of 8 bytes in 200 directories, each opened, read and closed"),
     "read-whole": (400, "200 files of 16 KiB, each opened, read to its end and closed"),
-    "write": (20, "the same files opened, overwritten and closed"),
+    "write": (80, "the same files opened, overwritten and closed"),
     "list": (100, "the 200 directories listed"),
     "churn": (8000, "a file made, written, closed, renamed and removed; a directory made and removed with every tenth"),
 }
