@@ -108,7 +108,8 @@ def test_closing_twice_gives_back_once() -> None:
     account.close()
     account.close()
     account.give(Resource.GROUPS)
-    assert accounts.used(1000) == {Resource.CONNECTIONS: 1, Resource.GROUPS: 1, Resource.RING_BYTES: 0}
+    used = {resource: n for resource, n in accounts.used(1000).items() if n}
+    assert used == {Resource.CONNECTIONS: 1, Resource.GROUPS: 1}
     with pytest.raises(ValueError, match="closed"):
         account.take(Resource.MARKS)
 

@@ -1,5 +1,6 @@
 """A client's sets and marks with an engine that refuses: whatever fails changes nothing."""
 
+import errno
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from fanotify_fastpath import Mask
 from fanotify_fastpath._daemon.account import Accounts, ConnectionAccount, Resource
 from fanotify_fastpath._daemon.config import Limits
 from fanotify_fastpath._daemon.holdings import Holdings
+from fanotify_fastpath._daemon.kernel_group import NamingHoldings
 from fanotify_fastpath._engines.base import Engine
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.errors import KernelRefused, LimitReached
@@ -49,6 +51,8 @@ class StubEngine:
         self.chain = chain
 
     def catch_up(self) -> None: ...
+
+    def set_name(self, key: bytes, name: object) -> None: ...
 
     def refresh(self) -> None:
         self.n_refreshed += 1
@@ -150,3 +154,59 @@ def test_a_root_that_is_gone_is_given_back(holdings: Holdings, engine: StubEngin
     holdings.discard(0, 1)  # was on its way
     holdings.include(0, 1, root(3), included=True)
     assert account.used(Resource.ROOTS) == 2
+
+
+# --- on engine kernel, whose tables are those of all users ---
+
+
+@pytest.fixture
+def two() -> list[NamingHoldings]:
+    """Two groups of one user."""
+    accounts, limits = Accounts(3), Limits(roots_per_group=3, sets_per_group=2, marks_per_group=100)
+    return [NamingHoldings(cast(Any, StubEngine()), accounts.connect(1, limits)) for _ in range(2)]
+
+
+def test_slots_are_limited_for_all_groups_of_a_user(two: list[NamingHoldings]) -> None:
+    one, other = two
+    one.mark_object(1, Mask.OPEN, root(1))
+    other.include(0, 1, root(1), included=True)
+    other.mark(1, Mask.CREATE, 0)
+    other.mark(2, Mask.OPEN, 0)  # of the same set
+    requests: list[Callable[[], None]] = [
+        lambda: one.mark_object(2, Mask.OPEN, root(2)),
+        lambda: one.include(0, 2, root(2), included=True),
+        lambda: one.mark(2, Mask.OPEN, 0),
+        lambda: one.ask([0]),
+    ]
+    for request_it in requests:
+        with pytest.raises(LimitReached, match=r"user 1 has 2 sets of roots and marks .* sets_per_group = 2; "):
+            request_it()
+    assert (one.n_roots, one.n_marks, one.sets) == (0, 1, {})
+    one.unmark(1)
+    one.ask([0])
+    with pytest.raises(LimitReached):
+        requests[0]()
+    one.ask([])
+    requests[0]()
+
+
+def test_roots_are_limited_for_all_groups_of_a_user(two: list[NamingHoldings]) -> None:
+    one, other = two
+    one.include(0, 1, root(1), included=True)
+    for n in (1, 2):
+        other.include(0, n, root(n), included=True)
+    with pytest.raises(LimitReached, match=r"user 1 has 3 roots in all groups .* roots_per_group = 3"):
+        one.include(0, 2, root(2), included=True)
+    assert one.n_roots == 1
+    other.discard(0, 1)
+    one.include(0, 2, root(2), included=True)
+
+
+def test_what_others_have_taken_is_named_as_such(two: list[NamingHoldings], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: StubEngine, mark: Mark) -> None:
+        raise KernelRefused("no slot", errno.ENOSPC)
+
+    monkeypatch.setattr(StubEngine, "add_mark", full)
+    with pytest.raises(LimitReached, match="all users together"):
+        two[0].mark_object(1, Mask.OPEN, root(1))
+    assert two[0].n_marks == 0

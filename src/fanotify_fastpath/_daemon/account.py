@@ -8,6 +8,7 @@ import enum
 import errno
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NoReturn
@@ -30,6 +31,8 @@ class Resource(enum.Enum):
     SETS = "sets of roots in a group"
     MARKS = "marks in a group"
     RING_BYTES = "bytes of rings"
+    ALL_ROOTS = "roots in all groups (engine kernel counts them together)"
+    SLOTS = "sets of roots and marks of single objects in all groups (engine kernel counts them together)"
 
 
 #: by key of :class:`Limits`: what one user has of it in all connections
@@ -38,6 +41,9 @@ _PER_USER = MappingProxyType(
         Resource.CONNECTIONS: "connections_per_user",
         Resource.GROUPS: "groups_per_user",
         Resource.RING_BYTES: "ring_bytes_per_user",
+        # where the groups of all users share tables: what else one group may have, all groups of a user may have
+        Resource.ALL_ROOTS: "roots_per_group",
+        Resource.SLOTS: "sets_per_group",
     }
 )
 #: what one connection, which is one group, has of it
@@ -152,10 +158,12 @@ class ConnectionAccount(Closing):
     What one connection has taken; made by :meth:`Accounts.connect`.
 
     :ivar limits: may be replaced at any time
+    :ivar also: by resource: what else is taken and given back with it
     """
 
     def __init__(self, accounts: Accounts, uid: int, user: _User, limits: Limits) -> None:
         self.limits = limits
+        self.also: Mapping[Resource, Resource] = {}
         self._accounts = accounts
         self._uid = uid
         self._user = user
@@ -192,12 +200,20 @@ class ConnectionAccount(Closing):
             if self._is_closed:
                 raise ValueError("the account is closed")
             self._charge(resource, n)
+            if resource in self.also:
+                try:
+                    self._charge(self.also[resource], n)
+                except LimitReached:
+                    self._uncharge(resource, n)
+                    raise
 
     def give(self, resource: Resource, n: int = 1) -> None:
         """Give back what was taken before."""
         with self._accounts._lock:
             if not self._is_closed:
                 self._uncharge(resource, n)
+                if resource in self.also:
+                    self._uncharge(self.also[resource], n)
 
     def used(self, resource: Resource) -> int:
         """Return how much of a resource this connection has."""

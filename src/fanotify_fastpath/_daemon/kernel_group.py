@@ -8,9 +8,11 @@ something happens.
 import contextlib
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from types import MappingProxyType
 from typing import Final, Literal
 
+from fanotify_fastpath._bpf._abi import FpLimit
 from fanotify_fastpath._bpf.maps import Map
 from fanotify_fastpath._closing import Closing
 from fanotify_fastpath._daemon.account import ConnectionAccount, Resource
@@ -22,7 +24,11 @@ from fanotify_fastpath._engines.kernel.viewers import View, check_views
 from fanotify_fastpath._engines.kernel.viewing import Name, ViewedEngine
 from fanotify_fastpath._wire.messages import Open
 from fanotify_fastpath.errors import KernelRefused, LimitReached
+from fanotify_fastpath.marks import Mark
 from fanotify_fastpath.roots import Root
+
+#: the tables of roots and slots are those of all users
+_SHARED: Final = MappingProxyType({Resource.ROOTS: Resource.ALL_ROOTS, Resource.SETS: Resource.SLOTS})
 
 
 class KernelRing:
@@ -66,7 +72,29 @@ class NamingHoldings(Holdings):
 
     def __init__(self, engine: ViewedEngine, account: ConnectionAccount) -> None:
         super().__init__(engine, account, lambda key: engine.set_name(key, None))
+        account.also = _SHARED
         self._viewed = engine
+
+    def mark_object(self, mark_number: int, mask: int, root: Root) -> None:
+        """Mark one object, which takes a slot; see :meth:`Holdings.mark_object`."""
+        with self._charged(Resource.SLOTS):
+            super().mark_object(mark_number, mask, root)
+
+    def ask(self, numbers: Iterable[int]) -> None:
+        """Have events tell of these sets; see :meth:`Holdings.ask`."""
+        with _no_room():
+            super().ask(numbers)
+
+    def _add_mark(self, mark: Mark) -> Mark:
+        with _no_room():
+            return super()._add_mark(mark)
+
+    def unmark(self, mark_number: int) -> None:
+        """Remove a mark; see :meth:`Holdings.unmark`."""
+        has_slot = mark_number in self.objects
+        super().unmark(mark_number)
+        if has_slot:
+            self._account.give(Resource.SLOTS)
 
     def forget_name(self, key: bytes) -> None:
         """An object has one name less: tell the programs which it has still, if any."""
@@ -87,6 +115,21 @@ class NamingHoldings(Holdings):
         marks = (Name(number, of_mark=True) for number, mark in self.objects.items() if mark.root.key == key)
         found = [*roots, *marks, *([] if new is None else [new])]
         self._viewed.set_name(key, min(found, key=lambda name: name.of_mark, default=None))
+
+
+@contextlib.contextmanager
+def _no_room() -> Iterator[None]:
+    """Others have all the groups or slots that there are: no fault of this client's."""
+    try:
+        yield
+    except KernelRefused as exc:
+        if exc.errno not in (errno.EMFILE, errno.ENOSPC):
+            raise
+        raise LimitReached(
+            f"all users together have all that engine kernel has room for: {FpLimit.N_GROUPS} groups, or "
+            f"{FpLimit.N_SLOTS} sets of roots and marks of single objects; others must close some",
+            errno.EDQUOT,
+        ) from None
 
 
 class KeptRings:
@@ -241,7 +284,8 @@ def open_kernel_group(request: Open, peer: Peer, account: ConnectionAccount) -> 
         for resource, n in ((Resource.GROUPS, 1), (Resource.RING_BYTES, ring_bytes)):
             account.take(resource, n)
             undo.callback(account.give, resource, n)
-        engine = ViewedEngine(view, ring_bytes, merge=request.merge)
+        with _no_room():
+            engine = ViewedEngine(view, ring_bytes, merge=request.merge)
         undo.callback(engine.close)
         group = KernelGroup(engine, ring_bytes, account, user.uid)
         undo.pop_all()
