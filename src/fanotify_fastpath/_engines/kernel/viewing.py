@@ -15,10 +15,13 @@ from fanotify_fastpath._bpf.maps import Map
 from fanotify_fastpath._engines.kernel import dispatcher as dispatchers
 from fanotify_fastpath._engines.kernel.dispatcher import Dispatcher, Inspection
 from fanotify_fastpath._engines.kernel.engine import KernelEngine
+from fanotify_fastpath._engines.kernel.links import Links
 from fanotify_fastpath._engines.kernel.viewers import View, Viewers, check_views
+from fanotify_fastpath._programs.code import Code
 from fanotify_fastpath._uapi.mountinfo import read_mounts
-from fanotify_fastpath.errors import PathNotFound, UnsupportedFilesystem
+from fanotify_fastpath.errors import PathNotFound, UnsupportedFeature, UnsupportedFilesystem
 from fanotify_fastpath.events import Event
+from fanotify_fastpath.handlers import Handler
 from fanotify_fastpath.marks import Mark
 from fanotify_fastpath.roots import FSID_BYTES, Root, RootSet
 
@@ -56,6 +59,7 @@ class ViewedEngine(KernelEngine):
         self._names: dict[bytes, Name] = {}
         self._keys: dict[bytes, FpKey] = {}
         super().__init__(include_self=False, follow_submounts=False, max_queued=1, with_tid=view.with_tid, merge=merge)
+        self._links = Links(self._dispatcher, self._group, self._ring_map, _no_code)
 
     def _acquire(self) -> Dispatcher:
         check_views()
@@ -165,7 +169,7 @@ class ViewedEngine(KernelEngine):
                 )
         super().watch_filesystem(root, mask)
 
-    # --- nothing is read here ---
+    # --- nothing is read here, and nobody asked ---
 
     def put(self, events: list[Event]) -> None:
         """Nobody here waits for events."""
@@ -176,3 +180,10 @@ class ViewedEngine(KernelEngine):
 
     def _drain(self) -> None:
         """The other process does that."""
+
+
+def _no_code(handler: type[Handler]) -> Code:
+    """A handler here only names sets of roots; the other process asks its own ones."""
+    raise UnsupportedFeature(
+        f"handler {handler.name} is not asked in the kernel: its group is held for another process"
+    )
