@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanotify_fastpath import Mask
-from fanotify_fastpath._bpf._abi import FpKind
+from fanotify_fastpath._bpf._abi import FpKind, FpShownFlag
 from fanotify_fastpath._bpf.ring import Record, RingReader
 from fanotify_fastpath._wire import messages
 from fanotify_fastpath._wire.channel import Channel
@@ -56,6 +56,8 @@ class Client:
         self._channels: list[Channel[messages.Answer]] = []
         self._n_requests = 0
         self._ring: RingReader | None = None
+        self._roots: dict[int, str] = {}
+        self._objects: dict[int, str] = {}
         self.connect()
 
     def connect(self) -> int:
@@ -134,6 +136,7 @@ class Client:
         fd = os.open(path, flags)
         try:
             fields = {"set": number, "root": root, "included": included, "path": called or os.fsencode(path)}
+            self._roots[root] = os.fsdecode(called or path)
             return self.ask(messages.Include, fd, **fields)
         finally:
             os.close(fd)
@@ -145,6 +148,7 @@ class Client:
     def mark_object(self, mark: int, mask: int, path: Path) -> messages.Answer | None:
         """Mark one object."""
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self._objects[mark] = os.fspath(path)
         try:
             return self.ask(messages.MarkObject, fd, mark=mark, mask=int(mask), path=os.fsencode(path))
         finally:
@@ -175,8 +179,33 @@ class Client:
         assert self._ring is not None
         heard: list[Heard] = []
         while len(batch := self._ring.read_batch(4096)):
-            heard += [_heard(record) for record in batch]
+            heard += [self._heard(record) for record in batch]
         return heard
+
+    def _heard(self, record: Record) -> Heard:
+        fields = record.fields
+        told = told_by(fields)
+        mask = {FpKind.TOLD: told.mask, FpKind.ROOT_GONE: Mask.ROOT_GONE, FpKind.UNMOUNT: Mask.UNMOUNT}.get(
+            FpKind(fields.kind), Mask(fields.mask)
+        )
+        return Heard(
+            mask,
+            self._named(record.path, fields.mount_id, is_mark=bool(fields.flags & FpShownFlag.PATH_OF_MARK)),
+            self._named(record.old_path, fields.reserved, is_mark=bool(fields.flags & FpShownFlag.OLD_PATH_OF_MARK)),
+            _numbers(fields.inside),
+            _numbers(fields.old_inside),
+            fields.tgid,
+            fields.uid,
+            fields.comm.rstrip(b"\0"),
+            fields.n_dropped,
+            fields.kind != FpKind.EVENT,
+            {FpKind.TOLD: told.root, FpKind.ROOT_GONE: fields.mount_id}.get(FpKind(fields.kind), 0),
+        )
+
+    def _named(self, path: bytes, number: int, *, is_mark: bool) -> str:
+        """A path that begins at the object of that number, if it has one."""
+        above = (self._objects if is_mark else self._roots)[number] if number else ""
+        return above + os.fsdecode(path)
 
     # --- what clients do besides ---
 
@@ -217,25 +246,6 @@ class Client:
 
 def _name(answer: messages.Answer | None) -> str:
     return answer.error if isinstance(answer, messages.Failed) else type(answer).__name__
-
-
-def _heard(record: Record) -> Heard:
-    fields = record.fields
-    is_told = fields.kind == FpKind.TOLD
-    told = told_by(fields)
-    return Heard(
-        told.mask if is_told else Mask(fields.mask),
-        os.fsdecode(record.path),
-        os.fsdecode(record.old_path),
-        _numbers(fields.inside),
-        _numbers(fields.old_inside),
-        fields.tgid,
-        fields.uid,
-        fields.comm.rstrip(b"\0"),
-        fields.n_dropped,
-        is_told,
-        told.root if is_told else 0,
-    )
 
 
 def _numbers(slots: bytes) -> frozenset[int]:
