@@ -19,7 +19,7 @@ from fanotify_fastpath._wire.messages import encode
 from outcomes import errno_of
 
 from .client import Client
-from .support import OTHER_USER, USER, Daemon, Puppet
+from .support import NAME, OTHER_USER, USER, Daemon, Puppet
 from .test_server import paths
 
 PAGE: Final = mmap.PAGESIZE
@@ -37,11 +37,20 @@ class Attacker(Client):
         self._scribbler: threading.Thread | None = None
         self._is_over = threading.Event()
         self._n_written = 0
+        self._kept: list[int] = []
 
     def take_ring(self, ring_fd: int, wake_fd: int, ring_bytes: int) -> None:
         """Keep both descriptors."""
         self._ring_fd, self._wake_fd, self._ring_bytes = os.dup(ring_fd), os.dup(wake_fd), ring_bytes
+        self._kept += [self._ring_fd, self._wake_fd]
         super().take_ring(ring_fd, wake_fd, ring_bytes)
+
+    def let_go(self) -> None:
+        """Close all descriptors that were kept, and what is mapped of them."""
+        while self._kept:
+            os.close(self._kept.pop())
+        if self._ring is not None:
+            self._ring.close()
 
     # --- the ring ---
 
@@ -60,11 +69,15 @@ class Attacker(Client):
 
     def _scribble(self, seed: int, only_positions: bool) -> None:
         chance = random.Random(seed)
-        length = 2 * PAGE + 2 * self._ring_bytes
-        with mmap.mmap(self._ring_fd, length) as memory:
+        # of a map the kernel lets the first page be written, and no other (tests/kernel/test_views.py)
+        length = PAGE if NAME == "kernel" else 2 * PAGE + 2 * self._ring_bytes
+        with (
+            mmap.mmap(self._ring_fd, length) as memory,
+            mmap.mmap(self._ring_fd, PAGE, prot=mmap.PROT_READ, offset=PAGE) as writers,
+        ):
             while not self._is_over.is_set():
-                for at in (0, PAGE) if only_positions else range(0, length, 8):
-                    (true,) = _WORD.unpack_from(memory, PAGE)
+                for at in range(0, min(2 * PAGE, length), PAGE) if only_positions else range(0, length, 8):
+                    (true,) = _WORD.unpack_from(writers, 0)
                     near = (true + 8 * chance.randrange(-600, 600)) % 2**64
                     value = chance.choice([near, chance.choice(_POSITIONS), chance.getrandbits(64)])
                     _WORD.pack_into(memory, at, value)

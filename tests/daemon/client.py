@@ -84,6 +84,8 @@ class Client:
 
     def take_ring(self, ring_fd: int, wake_fd: int, ring_bytes: int) -> None:
         """What comes with the answer to ``Open``."""
+        if self._ring is not None:
+            self._ring.close()
         self._ring = RingReader(ring_fd, ring_bytes)
         os.close(ring_fd)
         os.close(wake_fd)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import pytest
 
 from children import become, fork, in_child
+from fanotify_fastpath._bpf.maps import MapType
 from fanotify_fastpath._closing import Closing
 
 T = TypeVar("T")
@@ -32,6 +33,25 @@ USER, OTHER_USER = 12345, 12346
 FOR_ALL = "[daemon]\nmode = 0o666\n"
 #: which engine a test's daemon takes, unless the test says
 ENGINE = os.environ.get("FP_DAEMON_ENGINE", "auto")
+#: what that engine is called
+NAME = "fanotify" if ENGINE == "auto" else ENGINE
+#: what the daemon holds in the kernel for a group with marks of both scopes
+GROUPS_EACH = 1 if NAME == "kernel" else 2
+
+
+def only_fanotify(reason: str) -> pytest.MarkDecorator:
+    """The test is about what only engine fanotify has."""
+    return pytest.mark.skipif(NAME != "fanotify", reason=f"engine {NAME}: {reason}")
+
+
+def only_kernel(reason: str) -> pytest.MarkDecorator:
+    """The test is about what only engine kernel has."""
+    return pytest.mark.skipif(NAME != "kernel", reason=f"engine {NAME}: {reason}")
+
+
+def fails_on_kernel(reason: str) -> pytest.MarkDecorator:
+    """A fault of engine kernel that is known. When it does not show any more, the test fails."""
+    return pytest.mark.xfail(NAME == "kernel", reason=reason, strict=True, raises=AssertionError)
 
 
 class Daemon(Closing):
@@ -140,7 +160,7 @@ class Daemon(Closing):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
     def n_groups(self) -> int:
-        """Number of its fanotify groups, also where only some thread of it is left."""
+        """Number of its fanotify groups, or of rings on engine kernel, also where only some thread of it is left."""
         return max((self._n_groups_of(tid) for tid in os.listdir(f"/proc/{self.pid}/task")), default=0)
 
     def _n_groups_of(self, tid: str) -> int:
@@ -148,8 +168,16 @@ class Daemon(Closing):
         with contextlib.suppress(FileNotFoundError):
             for fd in os.listdir(f"/proc/{self.pid}/task/{tid}/fd"):
                 with contextlib.suppress(FileNotFoundError):
-                    n_groups += os.readlink(f"/proc/{self.pid}/task/{tid}/fd/{fd}") == "anon_inode:[fanotify]"
+                    what = os.readlink(f"/proc/{self.pid}/task/{tid}/fd/{fd}")
+                    if NAME == "kernel":
+                        n_groups += what == "anon_inode:bpf-map" and self._is_ring(tid, fd)
+                    else:
+                        n_groups += what == "anon_inode:[fanotify]"
         return n_groups
+
+    def _is_ring(self, tid: str, fd: str) -> bool:
+        info = Path(f"/proc/{self.pid}/task/{tid}/fdinfo/{fd}").read_text()
+        return f"\nmap_type:\t{MapType.RINGBUF:d}\n" in info
 
     def close(self) -> None:
         """Kill it if it still runs."""

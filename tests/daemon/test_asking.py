@@ -23,7 +23,7 @@ from fanotify_fastpath.cli.ps import COLUMNS, duration, row, size, user_name
 from fanotify_fastpath.cli.top import Meter
 
 from .client import opened_as
-from .support import DEADLINE_S, OTHER_USER, USER, Daemon, as_user, environment
+from .support import DEADLINE_S, NAME, OTHER_USER, USER, Daemon, as_user, environment
 
 Capture = pytest.CaptureFixture[str]
 
@@ -165,7 +165,7 @@ def test_doctor_tells_what_the_daemon_is_and_what_i_may_use(asked: Daemon) -> No
     told = {check.name: check for check in engine.checks}
     assert told["daemon answers"].detail == os.fspath(asked.socket_path)
     assert __version__ in told["version"].detail
-    assert told["engine of the daemon"].detail == "fanotify"
+    assert told["engine of the daemon"].detail == NAME
     assert f"roots_per_group = {Limits().roots_per_group}" in told["your limits"].detail
     assert all(check.ok for check in engine.checks)
 

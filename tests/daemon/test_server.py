@@ -12,7 +12,7 @@ from fanotify_fastpath._wire import messages
 from outcomes import wait_until
 
 from .client import Client, Heard, opened_as
-from .support import OTHER_USER, USER, Daemon, Puppet, open_up
+from .support import NAME, OTHER_USER, USER, Daemon, Puppet, open_up
 
 
 def failed(answer: object) -> str:
@@ -32,7 +32,7 @@ def paths(heard: list[Heard], mask: Mask, below: Path) -> list[str]:
 def test_hello_is_answered_with_version_and_limits(daemon: Daemon) -> None:
     with opened_as(daemon) as user:
         welcome = user.hello()
-    assert (welcome.version, welcome.engine) == (messages.VERSION, "fanotify")
+    assert (welcome.version, welcome.engine) == (messages.VERSION, NAME)
     assert welcome.limits["roots_per_group"] == 4096
 
 

@@ -1,5 +1,6 @@
 """
-What the daemon does for nobody: scenarios that cannot be played through it, and the error that says so.
+What the daemon does for nobody: scenarios that cannot be played through it, and the error that says so. An entry may be
+about one of the daemon's engines only.
 
 They are played all the same. One that ends in another way than ``refused.toml`` says is a failure, and so is an entry
 that fits no test.
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon.support import NAME
 from fanotify_fastpath import errors
 
+_ENGINES = ("fanotify", "kernel")
 _TABLE = Path(__file__).with_suffix(".toml")
 
 
@@ -45,11 +48,20 @@ class Refusal:
 _REFUSAL = pytest.StashKey[Refusal]()
 
 
-def table() -> list[Refusal]:
-    """All entries."""
+def table(engine: str = NAME) -> list[Refusal]:
+    """
+    All entries for a daemon with that engine.
+
+    :raises pytest.UsageError: there is one for an engine that is none
+    """
     entries = tomllib.loads(_TABLE.read_text())["refused"]
+    strange = {entry.get("engine") for entry in entries} - {None, *_ENGINES}
+    if strange:
+        raise pytest.UsageError(f"{_TABLE.name}: {strange} is no engine of the daemon's")
     return [
-        Refusal(tuple(entry["tests"]), _error(entry["error"]), entry["message"], entry["reason"]) for entry in entries
+        Refusal(tuple(entry["tests"]), _error(entry["error"]), entry["message"], entry["reason"])
+        for entry in entries
+        if entry.get("engine", engine) == engine
     ]
 
 
