@@ -296,6 +296,7 @@ class DaemonEngine(RingEngine):
             with self._telling_refusals():
                 for root in roots:
                     self._joining.join(mark, root)
+            self._signal()  # it may have told something
 
     @contextlib.contextmanager
     def _telling_refusals(self) -> Iterator[None]:
