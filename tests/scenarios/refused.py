@@ -29,13 +29,13 @@ class Refusal:
     One entry.
 
     :ivar tests: patterns of module and test
-    :ivar error: class of the error
+    :ivar error: class of the error; ``Failed`` is that of ``pytest.fail``
     :ivar message: part of what it says
     :ivar reason: why it is so
     """
 
     tests: tuple[str, ...]
-    error: type[Exception]
+    error: type[BaseException]
     message: str
     reason: str
 
@@ -65,7 +65,9 @@ def table(engine: str = NAME) -> list[Refusal]:
     ]
 
 
-def _error(name: str) -> type[Exception]:
+def _error(name: str) -> type[BaseException]:
+    if name == "Failed":
+        return pytest.fail.Exception
     kind: type[Exception] = getattr(errors, name, None) or getattr(builtins, name)
     return kind
 
