@@ -22,7 +22,7 @@ from mounting import Mounter
 from outcomes import wait_until
 
 from .listening import Listener, OnlySuffixes
-from .support import ENGINE, FOR_ALL, USER, Daemon, Puppet, as_user, fails_on_kernel, open_up
+from .support import ENGINE, FOR_ALL, USER, Daemon, Puppet, as_user, fails_on_kernel, only_kernel, open_up
 
 StartDaemon = Callable[..., Daemon]
 
@@ -253,6 +253,22 @@ def test_a_rename_crosses_the_border_of_a_handlers_roots(listener: Puppet, top: 
     (a / "y").rename(b / "y")
     renamed = [event for event in listener.hear(a) if event.mask & Mask.RENAME]
     assert [event.crossing for event in renamed] == ["in", None, "out"]
+
+
+@only_kernel("it loads programs")
+def test_no_program_is_loaded_for_what_a_client_asks_itself(used: StartDaemon, top: Path) -> None:
+    daemon = used()
+    (directory,) = dirs(top, "a")
+    with Puppet(Listener) as listener:
+        listener.mark(top, Mask.CREATE | Mask.ONDIR)
+        before = list(daemon.descriptors().values()).count("anon_inode:bpf-prog")
+        assert before > 0
+        listener.attach("monitor-subtree", roots=[directory])
+        listener.attach("ignore-prefix", prefixes=["."])
+        for name in ("outside", "a/.hidden", "a/told"):
+            (top / name).mkdir()
+        assert paths(listener.hear(directory), top) == ["a/told"]
+        assert list(daemon.descriptors().values()).count("anon_inode:bpf-prog") == before
 
 
 # --- the public face ---
