@@ -164,20 +164,19 @@ class Daemon(Closing):
         return max((self._n_groups_of(tid) for tid in os.listdir(f"/proc/{self.pid}/task")), default=0)
 
     def _n_groups_of(self, tid: str) -> int:
-        n_groups = 0
-        with contextlib.suppress(FileNotFoundError):
-            for fd in os.listdir(f"/proc/{self.pid}/task/{tid}/fd"):
-                with contextlib.suppress(FileNotFoundError):
-                    what = os.readlink(f"/proc/{self.pid}/task/{tid}/fd/{fd}")
-                    if NAME == "kernel":
-                        n_groups += what == "anon_inode:bpf-map" and self._is_ring(tid, fd)
-                    else:
-                        n_groups += what == "anon_inode:[fanotify]"
-        return n_groups
-
-    def _is_ring(self, tid: str, fd: str) -> bool:
-        info = Path(f"/proc/{self.pid}/task/{tid}/fdinfo/{fd}").read_text()
-        return f"\nmap_type:\t{MapType.RINGBUF:d}\n" in info
+        groups: set[str] = set()
+        try:
+            fds = os.listdir(f"/proc/{self.pid}/task/{tid}/fd")
+        except FileNotFoundError:
+            return 0
+        for fd in fds:
+            with contextlib.suppress(FileNotFoundError):
+                what = os.readlink(f"/proc/{self.pid}/task/{tid}/fd/{fd}")
+                if NAME == "kernel" and what == "anon_inode:bpf-map":
+                    groups |= _ring_ids(Path(f"/proc/{self.pid}/task/{tid}/fdinfo/{fd}").read_text())
+                elif NAME == "fanotify" and what == "anon_inode:[fanotify]":
+                    groups.add(fd)
+        return len(groups)
 
     def close(self) -> None:
         """Kill it if it still runs."""
@@ -185,6 +184,12 @@ class Daemon(Closing):
             self.process.kill()
         self.process.wait()
         self._notices.close()
+
+
+def _ring_ids(info: str) -> set[str]:
+    """The number of a map, if it is a ring; it may have several descriptors."""
+    fields = dict(line.split(":", 1) for line in info.splitlines())
+    return {fields["map_id"]} if int(fields["map_type"]) == MapType.RINGBUF else set()
 
 
 def environment() -> dict[str, str]:
