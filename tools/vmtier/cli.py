@@ -20,7 +20,8 @@ The exit code of "run" is the command's own, or 128 + N if signal N ended it. Ot
   123  the kernel panicked                         125  the machine could not be started
 
 The root filesystem inside is this host's, read-only. /tmp, /var/tmp and /run are fresh, what is written below the
-checkout is lost in the end, and --share DIR makes a directory writable. Kernels are kept in
+checkout is lost in the end, and --share DIR makes a directory writable. With --systemd, so is what is written below
+/etc, /opt, /srv, /usr/local and /var. Kernels are kept in
 ~/.cache/fanotify-fastpath/kernels, or in $FP_VM_CACHE.
 """
 
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--kernel", default=suite.all_series()[0], metavar="SERIES", help="default: %(default)s")
     run.add_argument("command", nargs="*", metavar="CMD", help="without one: a shell on this terminal")
     run.add_argument("--icount", action="store_true", help="one CPU whose clock is the number of instructions")
+    run.add_argument("--systemd", action="store_true", help="start systemd, and the command as a service of it")
     run.add_argument("--env", action="append", default=[], type=_variable, metavar="NAME=VALUE", help="set a variable")
     run.add_argument("--share", action="append", default=[], type=_directory, metavar="DIR", help="writable inside")
     run.add_argument("--console", action="store_true", help="print the kernel's messages in the end")
@@ -112,6 +114,7 @@ def _run(options: argparse.Namespace) -> int:
         n_cpus=options.cpus,
         memory_mib=options.memory,
         is_counting=options.icount,
+        has_systemd=options.systemd,
         timeout_s=None if is_terminal else options.timeout or None,
         shares=options.share,
         environment={"FP_VM_KERNEL": options.kernel, **environment},

@@ -42,6 +42,7 @@ class Machine:
     :ivar checkout: the working directory; what is written below it is lost
     :ivar shares: directories of the host that are writable at their own path
     :ivar is_counting: one CPU whose clock is the number of instructions, so that counts can be repeated
+    :ivar has_systemd: it is the first process, the command is its service, and the system's directories are writable
     :ivar timeout_s: for the command, from when it starts; None: no limit
     :ivar prints_console: the kernel's messages go to standard error in the end
     """
@@ -51,6 +52,7 @@ class Machine:
     n_cpus: int = 2
     memory_mib: int = 2048
     is_counting: bool = False
+    has_systemd: bool = False
     timeout_s: float | None = None
     shares: list[Path] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -98,6 +100,7 @@ class Machine:
             "modules": str(self.kernel.modules),
             "n_shares": str(len(self.shares)),
             "is_terminal": str(int(not command)),
+            "has_systemd": str(int(self.has_systemd)),
             "rows": str(size.lines),
             "columns": str(size.columns),
         }
