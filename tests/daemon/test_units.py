@@ -12,6 +12,7 @@ from fanotify_fastpath._daemon.config import DEFAULT_GROUP, Daemon
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICE, SOCKET = UNITS / "fanfpd.service", UNITS / "fanfpd.socket"
+DROP_IN = UNITS / "fanfpd-kernel.conf"
 #: what has systemd give a service a mount namespace of its own (exec_needs_mount_namespace), or takes its rights away
 NAMESPACED = re.compile(
     r"Private(Devices|IPC|Mounts|Network|Tmp|Users)|Protect(ControlGroups|Home|Kernel\w+|Proc|System)|ProcSubset|DynamicUser"
@@ -55,6 +56,17 @@ def test_systemd_understands_the_unit(installed: Path, name: str) -> None:
 
 
 @need_systemd
+def test_systemd_understands_the_drop_in(installed: Path) -> None:
+    place = installed / f"{SERVICE.name}.d" / "kernel.conf"
+    place.parent.mkdir()
+    place.write_text(DROP_IN.read_text())
+    done = analyze("verify", "--man=no", installed / SERVICE.name)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    place.write_text(DROP_IN.read_text().replace("SystemCallFilter", "SystemCallsFilter"))
+    assert "SystemCallsFilter" in analyze("verify", "--man=no", installed / SERVICE.name).stderr
+
+
+@need_systemd
 def test_a_mistake_in_the_unit_would_be_seen(installed: Path) -> None:
     unit = installed / SERVICE.name
     unit.write_text(unit.read_text().replace("RestrictNamespaces=yes", "RestrictNamespace=yes"))
@@ -84,6 +96,10 @@ def test_the_capabilities_are_those_that_the_daemon_asks_for() -> None:
 
     assert settings(SERVICE)["CapabilityBoundingSet"] == [" ".join(server._NEEDED)]
     assert "AmbientCapabilities" not in settings(SERVICE)
+
+
+def test_the_drop_in_gives_what_engine_kernel_needs_and_no_more() -> None:
+    assert settings(DROP_IN) == {"SystemCallFilter": ["bpf perf_event_open"], "MemoryDenyWriteExecute": ["no"]}
 
 
 def test_the_socket_is_where_clients_look_for_it() -> None:

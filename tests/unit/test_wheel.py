@@ -23,5 +23,6 @@ def test_manual_pages_units_and_the_example_lie_where_they_are_looked_for(tmp_pa
         "lib/systemd/system/fanfpd.socket",
         "lib/sysctl.d/fanfpd.conf",
         "lib/sysusers.d/fanfpd.conf",
+        "share/doc/fanotify-fastpath/fanfpd-kernel.conf",
         "share/doc/fanotify-fastpath/fanfpd.toml",
     }
