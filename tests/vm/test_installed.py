@@ -91,13 +91,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     script = 'mount --bind "$1/opt" /opt; exec "$2" "$3" "$4"'
     arguments = [str(directory), "/usr/bin/python3", str(FOLLOWING), json.dumps(commands())]
     runner = [sys.executable, str(ROOT / "tools" / "vm"), "run", "--systemd", "--timeout", str(MACHINE_DEADLINE_S)]
-    done = subprocess.run(
-        [*runner, "--share", str(directory), "--", "sh", "-ec", script, "sh", *arguments],
-        capture_output=True,
-        text=True,
-    )
-    print(done.stderr)  # the commands, and what they printed
-    assert done.returncode == 0, done.stderr
+    transcript = directory / "transcript"  # the commands, and what they printed
+    with transcript.open("wb") as stderr:
+        done = subprocess.run(
+            [*runner, "--share", str(directory), "--", "sh", "-ec", script, "sh", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
+    print(transcript.read_text())
+    assert done.returncode == 0, transcript.read_text()
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
