@@ -110,7 +110,7 @@ def test_the_commands_install_it(found: dict[str, Any]) -> None:
 
 def test_who_is_not_in_the_group_is_told_so(found: dict[str, Any]) -> None:
     code, output = found["installed"]["refused before joining"]
-    assert (code, "may not connect" in output) == (3, True), output
+    assert (code, "this user may not use it" in output) == (3, True), output
 
 
 def test_the_first_client_starts_it(found: dict[str, Any]) -> None:
