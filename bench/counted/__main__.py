@@ -12,9 +12,12 @@ import fanotify_fastpath
 from bench.counted.conditions import NOBODY, PLAIN, SENTINEL
 from bench.counted.groups import group_conditions
 from bench.counted.handlers import handler_conditions, handlers_table
+from bench.counted.served import measure_served
+from bench.counted.served_table import served_tables
 from bench.counted.slices import ground, measure
 from bench.counted.table import counted_table
 from bench.place import Place
+from bench.report import Table
 from fanotify_fastpath._probes.system import is_compiled
 
 _N_SPINS = 10_000_000
@@ -23,18 +26,25 @@ _PER_SPIN = 2
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.counted", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="slices of each condition (default 3)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="slices of each condition (default 3, with --served 5)")
     parser.add_argument(
         "--engine", choices=("kernel", "fanotify"), default="kernel", help="whose rows these are (default kernel)"
     )
     parser.add_argument(
         "--handlers", action="store_true", help="what handlers take of an event, by what they do, instead"
     )
+    parser.add_argument(
+        "--served", action="store_true", help="what reading through the daemon takes with engine kernel, instead"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless all targets hold")
     options = parser.parse_args(arguments)
+    if options.rounds is None:
+        options.rounds = 5 if options.served else 3
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if options.served and (options.handlers or options.engine != "kernel"):
+        parser.error("--served goes with neither --handlers nor another engine")
     return options
 
 
@@ -58,22 +68,30 @@ def main() -> int:
         print("bench: needs root: it mounts a filesystem of its own and marks it", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, _end)
-    if options.handlers:
-        conditions, make_table = [NOBODY, *handler_conditions(options.engine)], handlers_table
-    else:
-        conditions, make_table = [NOBODY, SENTINEL, PLAIN, *group_conditions(options.engine)], counted_table
     with ground() as here:
         _print_head(here, options.rounds)
-        found = measure(here, conditions, options.rounds)
-    table = make_table(conditions, found)
-    print(f"\n{table}")
-    n_held = sum(target.holds is True for target in table.targets)
-    if table.targets:
-        print(f"{n_held} of {len(table.targets)} targets hold")
+        tables = _measured(here, options)
+    for table in tables:
+        print(f"\n{table}")
+    targets = [target for table in tables for target in table.targets]
+    n_held = sum(target.holds is True for target in targets)
+    if targets:
+        print(f"{n_held} of {len(targets)} targets hold")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(table.as_json(), file, indent=1)
-    return 1 if options.check and n_held < len(table.targets) else 0
+            written = [table.as_json() for table in tables]
+            json.dump(written if options.served else written[0], file, indent=1)
+    return 1 if options.check and n_held < len(targets) else 0
+
+
+def _measured(here: Place, options: argparse.Namespace) -> list[Table]:
+    if options.served:
+        return served_tables(measure_served(here, options.rounds))
+    if options.handlers:
+        conditions = [NOBODY, *handler_conditions(options.engine)]
+        return [handlers_table(conditions, measure(here, conditions, options.rounds))]
+    conditions = [NOBODY, SENTINEL, PLAIN, *group_conditions(options.engine)]
+    return [counted_table(conditions, measure(here, conditions, options.rounds))]
 
 
 if __name__ == "__main__":

@@ -70,11 +70,23 @@ class Holder:
 
         :raises RuntimeError: it died; what it said is on standard error
         """
+        self.begin(line)
+        return self.finish()
+
+    def begin(self, line: str) -> None:
+        """Send a line; :meth:`finish` waits for the answer."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
+
+    def finish(self) -> dict[str, Any]:
+        """
+        Wait for the answer to what was begun.
+
+        :raises RuntimeError: it died; what it said is on standard error
+        """
+        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"what holds the groups ended by itself, status {self._process.wait()}")
@@ -97,9 +109,20 @@ class Holder:
             self._process.send_signal(signal.SIGCONT)
 
 
+def as_user(uid: int | None) -> dict[str, Any]:
+    """What has :mod:`subprocess` run something as a user who is in the group of the same number and no other."""
+    return {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
+
+
 @contextlib.contextmanager
 def held(
-    engine: str, events: Mask, groups: list[list[str]], *, path: str | None = None, handlers: Sequence[str] = ()
+    engine: str,
+    events: Mask,
+    groups: list[list[str]],
+    *,
+    path: str | None = None,
+    handlers: Sequence[str] = (),
+    uid: int | None = None,
 ) -> Iterator[Holder]:
     """
     Have groups.
@@ -107,11 +130,14 @@ def held(
     :param groups: for each its roots
     :param path: file of handlers
     :param handlers: names of those that each group is to ask
+    :param uid: the ordinary user who has them
     :raises Unavailable: they cannot be made
     """
     command = [sys.executable, "-m", "bench.counted.holder"]
     pipe = subprocess.PIPE
-    with ended(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=_REPOSITORY)) as process:
+    with ended(
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=_REPOSITORY, **as_user(uid))
+    ) as process:
         holder = Holder(process)
         request = {
             "engine": engine,

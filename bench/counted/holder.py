@@ -1,26 +1,32 @@
 """
 Groups in a process of their own: ``python -m bench.counted.holder``.
 
-It reads what groups to make from its first line of input, answers whether they could be made, and at each further line
-takes all events that wait and says what they were. So that nothing of it runs while instructions are counted, it can be
-stopped in between: it needs neither to poll nor to be woken.
+It reads what groups to make from its first line of input, and answers whether they could be made. At each further line
+``take`` it takes all events that wait and says what they were; at ``read WAY N`` it reads that many as they come, and
+says what that took of it. So that nothing of it runs while instructions are counted, it can be stopped in between: it
+needs neither to poll nor to be woken.
 """
 
 import json
 import os
+import signal
 import sys
+import time
 from collections import Counter
+from types import FrameType
 from typing import Any
 
 from fanotify_fastpath import Event, Group, Mask, NotPermitted, UnsupportedFeature, modules, parse_mask
 
 #: nothing came for so long: there is nothing more. Of a machine whose clock counts instructions it costs no time
 _QUIET_S = 0.1
+#: events that have not come by then do not come
+_PATIENCE_S = 60
 
 
 def _make(engine: str, events: Mask, roots: list[str], handlers: list[str]) -> Group:
-    # equal events are the workload: on the kernel engine each is told
-    group = Group(engine=engine, merge=engine != "kernel")  # type: ignore[arg-type]
+    # equal events are the workload: each is told, where the engine can
+    group = Group(engine=engine, merge=engine == "fanotify")  # type: ignore[arg-type]
     first, *others = roots
     mark = group.mark(first, events | Mask.ONDIR)
     for root in others:
@@ -51,6 +57,55 @@ def _places(event: Event) -> list[str]:
     return [f"{name} {directory}{' undecided' if event.undecided else ''}" for name in event.names]
 
 
+def _as_objects(group: Group, n_events: int) -> None:
+    for n, event in enumerate(group, 1):
+        _ = event.mask, event.path
+        if n >= n_events:
+            return
+
+
+def _as_batches(group: Group, n_events: int) -> None:
+    n = 0
+    for batch in group.batches():
+        n += len(batch)
+        if n >= n_events:
+            return
+
+
+_WAYS = {"objects": _as_objects, "batches": _as_batches}
+
+
+def _late(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError
+
+
+def _read(group: Group, way: str, n_events: int) -> dict[str, Any]:
+    """Read so many events; what comes beyond them, and what was lost, is counted without being in the figure."""
+    counters = group.counters
+    n_before, n_lost_before = counters.n_delivered, counters.n_lost + counters.n_overflows
+    signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
+    begin_ns = time.process_time_ns()
+    try:
+        _WAYS[way](group, n_events)
+    except TimeoutError:
+        pass  # the number says it
+    cpu_ns = time.process_time_ns() - begin_ns
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    while group.read(timeout_s=_QUIET_S):
+        pass
+    counters = group.counters
+    n_lost = counters.n_lost + counters.n_overflows - n_lost_before
+    return {"cpu_ns": cpu_ns, "n_events": counters.n_delivered - n_before, "n_lost": n_lost}
+
+
+def _answer(groups: list[Group], line: str) -> dict[str, Any]:
+    what, *arguments = line.split()
+    if what == "read":
+        return _read(groups[0], arguments[0], int(arguments[1]))
+    return _drain(groups)
+
+
 def _say(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
@@ -68,8 +123,8 @@ def main() -> None:
         _say({"refused": str(error)})
         return
     _say({})
-    for _ in sys.stdin:
-        _say(_drain(groups))
+    for line in sys.stdin:
+        _say(_answer(groups, line))
     for group in groups:
         group.close()
 

@@ -1,0 +1,278 @@
+"""
+Engine kernel behind the daemon: what an event takes of a client, against reading it in a process of one's own.
+
+The client is an ordinary user and reads the ring buffer by itself; what it may see is decided in the kernel, while the
+event is made. So three things are counted: the reader's own instructions, those of the daemon meanwhile, and those of
+the workload, which runs the programs. The workload is the user's too, so that both readers are told of its process.
+"""
+
+import contextlib
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bench.counted.conditions import EVENTS, NOBODY, Unavailable, Wrong
+from bench.counted.groups import Holder, as_user, held
+from bench.counted.slices import DEPTHS, wait_until_quiet
+from bench.daemon import Daemon
+from bench.place import Place, Took, parse_workload
+from bench.stats import rotate
+from fanotify_fastpath import Mask
+
+USER = 12345
+IN_PROCESS, SERVED = "own process", "through daemon"
+CONDITIONS = (NOBODY.name, IN_PROCESS, SERVED)
+#: how events are read: as they come, or when all have happened
+OBJECTS, BATCHES, WAITING = "objects", "batches", "batches, later"
+
+_N_OPERATIONS = 1000
+_N_FIRST = 100
+_N_WARM_UP, _N_PASSES = 2, 3
+_SETTLE_S = 0.3
+_CHANGES = Mask.CREATE | Mask.MODIFY | Mask.DELETE
+#: of the kernel's clocks those of processes: all threads, by the scheduler's count
+_CPUCLOCK_SCHED = 2
+_NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """
+    A workload.
+
+    :ivar name: its label
+    :ivar types: event types; each operation makes one event of each
+    :ivar n_operations: of one pass, those before the clock starts included
+    :ivar below: where it works, from the directory that is watched
+    :ivar arguments: of the workload's program, with that directory as ``{top}``
+    """
+
+    name: str
+    types: tuple[str, ...]
+    n_operations: int
+    below: str
+    arguments: tuple[str, ...]
+
+    @property
+    def n_events(self) -> int:
+        """Events of one pass."""
+        return len(self.types) * self.n_operations
+
+    def expected(self, top: str) -> Counter[str]:
+        """The events of one pass, by type and directory."""
+        return Counter({f"{name} {top}{self.below}": self.n_operations for name in self.types})
+
+
+def _reading(depth: int) -> Task:
+    n_levels = depth - 2
+    numbers = (str(n_levels), str(_N_OPERATIONS), str(_N_FIRST))
+    return Task(
+        f"open, read, close at depth {depth}",
+        ("open", "access", "close_nowrite"),
+        _N_OPERATIONS + _N_FIRST,
+        "/d" * n_levels,
+        ("read-deep", "{top}", *numbers),
+    )
+
+
+READ, READ_DEEP = map(_reading, DEPTHS)
+FILES = Task(
+    "create, write, close, unlink",
+    ("create", "open", "modify", "close_write", "delete"),
+    _N_OPERATIONS,
+    "/made",
+    ("files", "{top}/made", str(_N_OPERATIONS)),
+)
+TASKS = (READ, READ_DEEP, FILES)
+#: what is read as it comes; at another depth only the paths are longer
+_LIVE_TASKS = (READ, FILES)
+
+
+@dataclass(slots=True)
+class DaemonTook:
+    """
+    What the daemon took.
+
+    :ivar n_events: that its client was told
+    :ivar busy_ns: meanwhile
+    :ivar idle_ns: in a time as long, in which nothing happened
+    """
+
+    n_events: int
+    busy_ns: float
+    idle_ns: float
+
+
+@dataclass(slots=True)
+class Round:
+    """
+    The figures of a round.
+
+    :ivar reading: workload and way → condition → of the reader, for an event
+    :ivar working: workload → condition → of the workload, for an operation
+    """
+
+    reading: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    working: dict[str, dict[str, float]] = field(default_factory=dict)
+    daemon: DaemonTook | None = None
+
+
+@dataclass(slots=True)
+class Served:
+    """
+    All figures.
+
+    :ivar unavailable: condition → why it could not be had
+    :ivar wrong: condition → what was told instead of all events
+    """
+
+    rounds: list[Round]
+    unavailable: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def is_lost(self, name: str) -> bool:
+        """Whether there is nothing to be had from that condition."""
+        return name in self.unavailable or name in self.wrong
+
+
+def measure_served(here: Place, n_rounds: int) -> Served:
+    """Let every condition have its slice of each round."""
+    _open_up(here)
+    wait_until_quiet(here)
+    found = Served([Round() for _ in range(n_rounds)])
+    for number, one in enumerate(found.rounds):
+        for name in rotate(CONDITIONS, number):
+            print(f"round {number + 1} of {n_rounds}: {name}", file=sys.stderr, flush=True)
+            if not found.is_lost(name):
+                _try_slice(here, name, found, one)
+    return found
+
+
+def _open_up(here: Place) -> None:
+    """Let the user run the workload, read what it reads and make what it makes."""
+    os.chmod(here.work, 0o755)
+    made = here.outside + FILES.below
+    os.mkdir(made)
+    os.chown(made, USER, USER)
+
+
+def _try_slice(here: Place, name: str, found: Served, one: Round) -> None:
+    try:
+        if name == NOBODY.name:
+            _alone(here, one)
+        else:
+            _watched(here, name, one)
+    except Unavailable as error:
+        found.unavailable[name] = str(error)
+    except Wrong as error:
+        found.wrong[name] = str(error)
+    time.sleep(_SETTLE_S)
+
+
+def _alone(here: Place, one: Round) -> None:
+    for task in TASKS:
+        passes = [_work(here, task).cpu_ns for _ in range(_N_WARM_UP + _N_PASSES)]
+        one.working.setdefault(task.name, {})[NOBODY.name] = _middle(passes)
+
+
+def _watched(here: Place, name: str, one: Round) -> None:
+    with _reader(here, name) as (holder, daemon):
+        time.sleep(_SETTLE_S)
+        for task in TASKS:
+            _check(here, task, holder)
+        begin_s, begin_ns = time.monotonic(), _cpu_ns(daemon)
+        n_passes = _passes(here, name, holder, one)
+        if daemon is not None:
+            took_s, busy_ns = time.monotonic() - begin_s, _cpu_ns(daemon) - begin_ns
+            before_ns = _cpu_ns(daemon)
+            time.sleep(took_s)
+            n_events = sum(task.n_events * n for task, n in n_passes.items())
+            one.daemon = DaemonTook(n_events, busy_ns, _cpu_ns(daemon) - before_ns)
+
+
+def _passes(here: Place, name: str, holder: Holder, one: Round) -> Counter[Task]:
+    """Make all passes; return how many of each workload."""
+    n_passes: Counter[Task] = Counter()
+    numbers = range(_N_WARM_UP + _N_PASSES)
+    for task in _LIVE_TASKS:
+        for way in (OBJECTS, BATCHES):
+            read = [_live(here, task, way, holder) for _ in numbers]
+            one.reading.setdefault((task.name, way), {})[name] = _middle(read)
+            n_passes[task] += len(read)
+    for task in TASKS:
+        both = [_later(here, task, holder) for _ in numbers]
+        one.working.setdefault(task.name, {})[name] = _middle([worked for worked, _ in both])
+        one.reading.setdefault((task.name, WAITING), {})[name] = _middle([read for _, read in both])
+        n_passes[task] += len(both)
+    return n_passes
+
+
+@contextlib.contextmanager
+def _reader(here: Place, name: str) -> Iterator[tuple[Holder, int | None]]:
+    """Have a reader, and perhaps a daemon; return its process too."""
+    events = EVENTS | _CHANGES
+    if name == IN_PROCESS:
+        with held("kernel", events, [[here.outside]]) as holder:
+            yield holder, None
+        return
+    with (
+        contextlib.closing(Daemon(f"{here.work}/daemon{next(_NUMBERS)}", 'engine = "kernel"\n')) as daemon,
+        held("daemon", events, [[here.outside]], uid=USER) as holder,
+    ):
+        yield holder, daemon.process.pid
+
+
+def _check(here: Place, task: Task, holder: Holder) -> None:
+    """See that each event is told, by its type and its path."""
+    with holder.stopped():
+        _work(here, task)
+    holder.take().check(task.expected(here.outside))
+
+
+def _live(here: Place, task: Task, way: str, holder: Holder) -> float:
+    """Return what the reader takes for an event that it reads as it comes."""
+    holder.begin(f"read {way} {task.n_events}")
+    _work(here, task)
+    return _for_each(task, holder)
+
+
+def _later(here: Place, task: Task, holder: Holder) -> tuple[float, float]:
+    """Return what the workload takes for an operation, and the reader for an event that it reads afterwards."""
+    with holder.stopped():
+        worked = _work(here, task)
+    holder.begin(f"read {BATCHES} {task.n_events}")
+    return worked.cpu_ns, _for_each(task, holder)
+
+
+def _for_each(task: Task, holder: Holder) -> float:
+    answer = holder.finish()
+    if answer["n_lost"] or answer["n_events"] != task.n_events:
+        raise Wrong(
+            f"{answer['n_events']:,} events came instead of {task.n_events:,} ({task.name}), "
+            f"{answer['n_lost']:,} times or more something was lost"
+        )
+    took_ns: int = answer["cpu_ns"]
+    return took_ns / task.n_events
+
+
+def _work(here: Place, task: Task) -> Took:
+    arguments = [part.format(top=here.outside) for part in task.arguments]
+    command = [f"{here.work}/workload", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **as_user(USER))
+    return parse_workload(done.stdout)
+
+
+def _middle(passes: list[float]) -> float:
+    """The median of those after warming up."""
+    return statistics.median(passes[_N_WARM_UP:])
+
+
+def _cpu_ns(tgid: int | None) -> int:
+    """CPU time of a process so far, of all its threads."""
+    return 0 if tgid is None else time.clock_gettime_ns(~tgid << 3 | _CPUCLOCK_SCHED)

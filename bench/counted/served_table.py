@@ -1,0 +1,110 @@
+"""The tables of events that are read through the daemon, and their targets. Nothing here runs anything."""
+
+from collections.abc import Iterable
+
+from bench.counted.served import CONDITIONS, IN_PROCESS, SERVED, TASKS, Round, Served
+from bench.report import Table, Target
+from bench.stats import Spread, format_ratio, ratios
+
+MAX_RATIO = 1.10
+#: a process that runs once takes more than that for each event of a round
+MAX_DAEMON = 10
+_NONE = "none"
+
+
+def served_tables(found: Served) -> list[Table]:
+    """Write down what reader, workload and daemon take."""
+    tables = [_readers(found), _workload(found), _daemon(found)]
+    tables[-1].notes += [f"{name}: not available: {reason}" for name, reason in found.unavailable.items()]
+    tables[-1].notes += [f"{name}: wrong: {reason}" for name, reason in found.wrong.items()]
+    return tables
+
+
+def _readers(found: Served) -> Table:
+    table = Table(
+        "Instructions of who reads, for each event: median (lowest-highest)",
+        ["", IN_PROCESS, SERVED, "ratio"],
+        notes=[
+            f"{IN_PROCESS}: root, engine kernel; {SERVED}: an ordinary user, the daemon has engine kernel",
+            "objects: types and path are looked at; batches: the events of each batch are counted",
+            "later: the reader begins when all has happened",
+            f"ratio: of the rounds; {len(found.rounds)} rounds",
+        ],
+    )
+    medians = []
+    for key in dict.fromkeys(key for one in found.rounds for key in one.reading):
+        rounds = [one.reading.get(key, {}) for one in found.rounds]
+        table.lines.append([", ".join(key), *_cells(found, rounds, (IN_PROCESS, SERVED))])
+        if not _is_lost(found):
+            medians.append(Spread.of(ratios(rounds, SERVED, IN_PROCESS)).median)
+    table.targets = [_all_told(found), _ratio_target(found, medians)]
+    table.figures = {"rounds": [_named(one) for one in found.rounds]}
+    return table
+
+
+def _workload(found: Served) -> Table:
+    table = Table(
+        "Instructions of the workload's own process, for each operation: median (lowest-highest)",
+        ["", *CONDITIONS, "ratio"],
+        notes=["the readers run between passes only", f"ratio: {SERVED} to {IN_PROCESS}, of the rounds; no target"],
+    )
+    for task in TASKS:
+        rounds = [one.working.get(task.name, {}) for one in found.rounds]
+        table.lines.append([task.name, *_cells(found, rounds, CONDITIONS)])
+    table.figures = {"rounds": [one.working for one in found.rounds]}
+    return table
+
+
+def _daemon(found: Served) -> Table:
+    table = Table("Instructions of the daemon: median (lowest-highest)", ["", "in all", "for each event"])
+    tooks = [one.daemon for one in found.rounds if one.daemon is not None]
+    text = f"the daemon takes at most {MAX_DAEMON} instructions for an event"
+    if not tooks:
+        table.targets = [Target(text, _NONE, None)]
+        return table
+    rows = {
+        "while events come": [took.busy_ns for took in tooks],
+        "for as long without events": [took.idle_ns for took in tooks],
+        "difference": [took.busy_ns - took.idle_ns for took in tooks],
+    }
+    for name, values in rows.items():
+        each = [value / took.n_events for value, took in zip(values, tooks, strict=True)]
+        table.lines.append([name, _number(Spread.of(values)), _number(Spread.of(each), ".1f")])
+    figure = Spread.of(each).median
+    table.notes = [f"{tooks[0].n_events:,} events in each round"]
+    table.targets = [Target(text, f"{figure:.1f}", figure <= MAX_DAEMON and SERVED not in found.wrong)]
+    table.figures = {"rounds": [(took.n_events, took.busy_ns, took.idle_ns) for took in tooks]}
+    return table
+
+
+def _is_lost(found: Served) -> bool:
+    return found.is_lost(IN_PROCESS) or found.is_lost(SERVED)
+
+
+def _all_told(found: Served) -> Target:
+    text = "both readers are told every event in every round, and nothing is lost"
+    if found.wrong:
+        return Target(text, "wrong", holds=False)
+    return Target(text, _NONE, None) if _is_lost(found) else Target(text, "all", holds=True)
+
+
+def _ratio_target(found: Served, medians: list[float]) -> Target:
+    text = f"reading through the daemon takes at most {MAX_RATIO:.2f} times reading in the own process"
+    if not medians:
+        return Target(text, _NONE, False if found.wrong else None)
+    return Target(text, f"at worst {max(medians):.2f}", max(medians) <= MAX_RATIO)
+
+
+def _cells(found: Served, rounds: list[dict[str, float]], names: Iterable[str]) -> list[str]:
+    """The figure of each condition, and the ratio of the last to the one before."""
+    cells = [_NONE if found.is_lost(name) else _number(Spread.of(one[name] for one in rounds)) for name in names]
+    ratio = _NONE if _is_lost(found) else format_ratio(Spread.of(ratios(rounds, SERVED, IN_PROCESS)))
+    return [*cells, ratio]
+
+
+def _number(spread: Spread, form: str = ",.0f") -> str:
+    return f"{spread.median:{form}} ({spread.low:{form}}-{spread.high:{form}})"
+
+
+def _named(one: Round) -> dict[str, dict[str, float]]:
+    return {", ".join(key): figures for key, figures in one.reading.items()}
