@@ -298,6 +298,21 @@ def test_a_rename_tells_the_sides_that_may_be_seen(
     assert (event.raw_old_path, event.raw_path, event.crossing) == (old, new, crossing)
 
 
+def test_sides_of_a_rename_begin_at_their_roots(fake: FakeDaemon, group: Group, tree: Path) -> None:
+    """As they do in records of programs in the kernel; a batch may have nothing but a rename of which one is hidden."""
+    group.mark(tree / "a")
+    group.add_root(tree / "b")
+    a, b = (request.root for request in fake.asked_for(Include) if isinstance(request, Include))
+    for old, new, told in [
+        ((b"/x", a), (b"", 0), (tree / "a/x", None)),
+        ((b"", 0), (b"/y", b), (None, tree / "b/y")),
+        ((b"/x/y", b), (b"/z", a), (tree / "b/x/y", tree / "a/z")),
+    ]:
+        fake.put(record(new[0], old[0], mask=Mask.RENAME, mount_id=new[1], reserved=old[1], inside=INSIDE))
+        (event,) = read(group, 1)
+        assert (event.old_path, event.path) == tuple(None if path is None else os.fspath(path) for path in told)
+
+
 def test_handlers_choose_by_sets_and_names(fake: FakeDaemon, group: Group, tree: Path) -> None:
     group.mark(tree)
     subtree = group.attach("monitor-subtree", roots=[tree / "a"])

@@ -330,7 +330,7 @@ class DaemonEngine(RingEngine):
 
     def _use(self, connection: Connection) -> None:
         self._connection = connection
-        self._reading.begin_ring()
+        self._reading.begin_ring(is_bpf=connection.is_bpf)
         for fd in connection.fds():
             self._epoll.register(fd, select.EPOLLIN)
 

@@ -17,6 +17,7 @@ from fanotify_fastpath.mask import Mask
 #: instead of the user of a process of which the listener may not know
 _UID_UNKNOWN: Final = (1 << 32) - 1
 _RENAME: Final = int(Mask.RENAME)
+_OVERFLOW: Final = int(Mask.Q_OVERFLOW)
 
 
 class Listener(reading.Listener, Protocol):
@@ -49,10 +50,16 @@ class Reading(reading.Reading):
             find_process=_find_process,
             with_tid=with_tid,
         )
+        self._is_bpf = False
 
-    def begin_ring(self) -> None:
-        """Records come from another ring from now on."""
+    def begin_ring(self, *, is_bpf: bool) -> None:
+        """
+        Records come from another ring from now on.
+
+        :param is_bpf: programs in the kernel write them
+        """
         self.n_dropped = 0
+        self._is_bpf = is_bpf
 
     def _handle_stop(self, batch: Batch, n: int) -> bool:
         record = batch[n]
@@ -68,10 +75,11 @@ class Reading(reading.Reading):
 
     def _decoded(self, batch: Batch) -> list[Event]:
         events = super()._decoded(batch)
-        if 0 in batch.column("inode"):
+        if not self._is_bpf and 0 in batch.column("inode"):  # programs know every object
             for event in events:
                 event.inode = event.inode or None
-        if any(batch.column("mount_id")):
+        # few masks differ: where none is that of a rename, nothing is done for each event
+        if any(mask & _RENAME for mask in set(batch.column("mask"))):
             self._find_old_paths(batch, events)
         return events
 
@@ -89,10 +97,12 @@ class Reading(reading.Reading):
         return above + directory if directory else (above, {b"": root})
 
     def _find_old_paths(self, batch: Batch, events: list[Event]) -> None:
-        """Old paths of renames begin at roots of their own."""
+        """Old paths of renames begin at roots of their own, unless the paths of all records are whole."""
         masks, numbers, n = batch.column("mask"), batch.column("reserved"), -1
+        if not any(numbers) and not any(batch.column("mount_id")):
+            return
         for event in events:
-            if event.mask & Mask.Q_OVERFLOW:
+            if int(event.mask) & _OVERFLOW:
                 continue  # it has no record
             n += 1
             if masks[n] & _RENAME:
