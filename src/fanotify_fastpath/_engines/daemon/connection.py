@@ -7,6 +7,7 @@ A connection that has ended does not come back; another one takes its place (``e
 import contextlib
 import errno
 import os
+import select
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class Connection(Closing):
     def __init__(self, timeout_s: float) -> None:
         self.is_over = self.is_bpf = False
         self._channel: Channel[Answer] = Channel(connect(timeout_s=timeout_s), decode_answer)
+        self._poll = select.poll()
+        self._poll.register(self._channel.fileno(), select.POLLIN)
         self._ring: RingReader | None = None
         self._wake_fd = -1
         self._n_requests = 0
@@ -130,6 +133,8 @@ class Connection(Closing):
 
     def look(self) -> None:
         """See whether the daemon has ended the connection. What it did before is in the ring by then."""
+        if not self._poll.poll(0):  # as nearly always, and to try to receive would cost more
+            return
         try:
             while (received := self._channel.receive(0)) is not None:
                 _close_all(received.fds)
