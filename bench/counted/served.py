@@ -2,8 +2,9 @@
 Engine kernel behind the daemon: what an event takes of a client, against reading it in a process of one's own.
 
 The client is an ordinary user and reads the ring buffer by itself; what it may see is decided in the kernel, while the
-event is made. So three things are counted: the reader's own instructions, those of the daemon meanwhile, and those of
-the workload, which runs the programs. The workload is the user's too, so that both readers are told of its process.
+event is made. So three things are counted: the instructions of both readers, who read at the same time, for who is slow
+to be told takes more for each event; those of the daemon meanwhile; and those of the workload, which runs the programs,
+for one reader at a time. The workload is the user's too, so that both readers are told of its process.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from fanotify_fastpath import Mask
 USER = 12345
 IN_PROCESS, SERVED = "own process", "through daemon"
 CONDITIONS = (NOBODY.name, IN_PROCESS, SERVED)
+BOTH = "both readers"
 #: how events are read: as they come, or when all have happened
 OBJECTS, BATCHES, WAITING = "objects", "batches", "batches, later"
 
@@ -35,10 +37,11 @@ _N_OPERATIONS = 1000
 _N_FIRST = 100
 _N_WARM_UP, _N_PASSES = 2, 3
 _SETTLE_S = 0.3
-_CHANGES = Mask.CREATE | Mask.MODIFY | Mask.DELETE
+_EVENTS = EVENTS | Mask.CREATE | Mask.MODIFY | Mask.DELETE
 #: of the kernel's clocks those of processes: all threads, by the scheduler's count
 _CPUCLOCK_SCHED = 2
-_NUMBERS = itertools.count()
+_NUMBERS = range(_N_WARM_UP + _N_PASSES)
+_COUNT = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,8 @@ class Served:
     """
     All figures.
 
-    :ivar unavailable: condition → why it could not be had
-    :ivar wrong: condition → what was told instead of all events
+    :ivar unavailable: condition, or :data:`BOTH` → why it could not be had
+    :ivar wrong: likewise → what was told instead of all events
     """
 
     rounds: list[Round]
@@ -147,7 +150,7 @@ def measure_served(here: Place, n_rounds: int) -> Served:
     wait_until_quiet(here)
     found = Served([Round() for _ in range(n_rounds)])
     for number, one in enumerate(found.rounds):
-        for name in rotate(CONDITIONS, number):
+        for name in rotate((*CONDITIONS, BOTH), number):
             print(f"round {number + 1} of {n_rounds}: {name}", file=sys.stderr, flush=True)
             if not found.is_lost(name):
                 _try_slice(here, name, found, one)
@@ -164,10 +167,10 @@ def _open_up(here: Place) -> None:
 
 def _try_slice(here: Place, name: str, found: Served, one: Round) -> None:
     try:
-        if name == NOBODY.name:
-            _alone(here, one)
+        if name == BOTH:
+            _read_slice(here, one)
         else:
-            _watched(here, name, one)
+            _work_slice(here, name, one)
     except Unavailable as error:
         found.unavailable[name] = str(error)
     except Wrong as error:
@@ -175,86 +178,100 @@ def _try_slice(here: Place, name: str, found: Served, one: Round) -> None:
     time.sleep(_SETTLE_S)
 
 
-def _alone(here: Place, one: Round) -> None:
-    for task in TASKS:
-        passes = [_work(here, task).cpu_ns for _ in range(_N_WARM_UP + _N_PASSES)]
-        one.working.setdefault(task.name, {})[NOBODY.name] = _middle(passes)
-
-
-def _watched(here: Place, name: str, one: Round) -> None:
-    with _reader(here, name) as (holder, daemon):
+def _work_slice(here: Place, name: str, one: Round) -> None:
+    """Count what an operation takes of the workload."""
+    with contextlib.ExitStack() as exits:
+        holders = {}
+        if name == IN_PROCESS:
+            holders[name] = exits.enter_context(_in_process(here))
+        elif name == SERVED:
+            holders[name], _ = exits.enter_context(_served(here))
         time.sleep(_SETTLE_S)
         for task in TASKS:
-            _check(here, task, holder)
+            passes = [_later(here, task, holders)[0] for _ in _NUMBERS]
+            one.working.setdefault(task.name, {})[name] = _middle(passes)
+
+
+def _read_slice(here: Place, one: Round) -> None:
+    """Count what an event takes of the readers and of the daemon."""
+    with _in_process(here) as first, _served(here) as (second, daemon):
+        time.sleep(_SETTLE_S)
+        holders = {IN_PROCESS: first, SERVED: second}
+        for task in TASKS:
+            _check(here, task, holders)
         begin_s, begin_ns = time.monotonic(), _cpu_ns(daemon)
-        n_passes = _passes(here, name, holder, one)
-        if daemon is not None:
-            took_s, busy_ns = time.monotonic() - begin_s, _cpu_ns(daemon) - begin_ns
-            before_ns = _cpu_ns(daemon)
-            time.sleep(took_s)
-            n_events = sum(task.n_events * n for task, n in n_passes.items())
-            one.daemon = DaemonTook(n_events, busy_ns, _cpu_ns(daemon) - before_ns)
+        n_events = _passes(here, holders, one)
+        took_s, busy_ns = time.monotonic() - begin_s, _cpu_ns(daemon) - begin_ns
+        begin_ns = _cpu_ns(daemon)
+        time.sleep(took_s)
+        one.daemon = DaemonTook(n_events, busy_ns, _cpu_ns(daemon) - begin_ns)
 
 
-def _passes(here: Place, name: str, holder: Holder, one: Round) -> Counter[Task]:
-    """Make all passes; return how many of each workload."""
-    n_passes: Counter[Task] = Counter()
-    numbers = range(_N_WARM_UP + _N_PASSES)
-    for task in _LIVE_TASKS:
-        for way in (OBJECTS, BATCHES):
-            read = [_live(here, task, way, holder) for _ in numbers]
-            one.reading.setdefault((task.name, way), {})[name] = _middle(read)
-            n_passes[task] += len(read)
-    for task in TASKS:
-        both = [_later(here, task, holder) for _ in numbers]
-        one.working.setdefault(task.name, {})[name] = _middle([worked for worked, _ in both])
-        one.reading.setdefault((task.name, WAITING), {})[name] = _middle([read for _, read in both])
-        n_passes[task] += len(both)
-    return n_passes
+def _passes(here: Place, holders: dict[str, Holder], one: Round) -> int:
+    """Make all passes with both readers; return how many events each was told."""
+    n_events = 0
+    ways = [(task, way) for task in _LIVE_TASKS for way in (OBJECTS, BATCHES)]
+    ways += [(task, WAITING) for task in TASKS]
+    for task, way in ways:
+        passes = [
+            _later(here, task, holders)[1] if way == WAITING else _live(here, task, way, holders) for _ in _NUMBERS
+        ]
+        one.reading[task.name, way] = {name: _middle([figures[name] for figures in passes]) for name in holders}
+        n_events += len(passes) * task.n_events
+    return n_events
 
 
 @contextlib.contextmanager
-def _reader(here: Place, name: str) -> Iterator[tuple[Holder, int | None]]:
-    """Have a reader, and perhaps a daemon; return its process too."""
-    events = EVENTS | _CHANGES
-    if name == IN_PROCESS:
-        with held("kernel", events, [[here.outside]]) as holder:
-            yield holder, None
-        return
+def _in_process(here: Place) -> Iterator[Holder]:
+    with held("kernel", _EVENTS, [[here.outside]]) as holder:
+        yield holder
+
+
+@contextlib.contextmanager
+def _served(here: Place) -> Iterator[tuple[Holder, int]]:
+    """Have a daemon and a client; return also the daemon's process."""
     with (
-        contextlib.closing(Daemon(f"{here.work}/daemon{next(_NUMBERS)}", 'engine = "kernel"\n')) as daemon,
-        held("daemon", events, [[here.outside]], uid=USER) as holder,
+        contextlib.closing(Daemon(f"{here.work}/daemon{next(_COUNT)}", 'engine = "kernel"\n')) as daemon,
+        held("daemon", _EVENTS, [[here.outside]], uid=USER) as holder,
     ):
         yield holder, daemon.process.pid
 
 
-def _check(here: Place, task: Task, holder: Holder) -> None:
+def _check(here: Place, task: Task, holders: dict[str, Holder]) -> None:
     """See that each event is told, by its type and its path."""
-    with holder.stopped():
-        _work(here, task)
-    holder.take().check(task.expected(here.outside))
-
-
-def _live(here: Place, task: Task, way: str, holder: Holder) -> float:
-    """Return what the reader takes for an event that it reads as it comes."""
-    holder.begin(f"read {way} {task.n_events}")
     _work(here, task)
-    return _for_each(task, holder)
+    for holder in holders.values():
+        holder.take().check(task.expected(here.outside))
 
 
-def _later(here: Place, task: Task, holder: Holder) -> tuple[float, float]:
-    """Return what the workload takes for an operation, and the reader for an event that it reads afterwards."""
-    with holder.stopped():
+def _live(here: Place, task: Task, way: str, holders: dict[str, Holder]) -> dict[str, float]:
+    """Return what each reader takes for an event that it reads as it comes."""
+    for holder in holders.values():
+        holder.begin(f"read {way} {task.n_events}")
+    _work(here, task)
+    return {name: _for_each(task, name, holder) for name, holder in holders.items()}
+
+
+def _later(here: Place, task: Task, holders: dict[str, Holder]) -> tuple[float, dict[str, float]]:
+    """Return what the workload takes for an operation, and each reader for an event that it reads afterwards."""
+    figures = {}
+    with contextlib.ExitStack() as exits:
+        stops = {name: exits.enter_context(contextlib.ExitStack()) for name in holders}
+        for name, holder in holders.items():
+            stops[name].enter_context(holder.stopped())
         worked = _work(here, task)
-    holder.begin(f"read {BATCHES} {task.n_events}")
-    return worked.cpu_ns, _for_each(task, holder)
+        for name, holder in holders.items():
+            holder.begin(f"read {BATCHES} {task.n_events}")
+            stops[name].close()  # from now on its other thread would read, too, if it waited
+            figures[name] = _for_each(task, name, holder)
+    return worked.cpu_ns, figures
 
 
-def _for_each(task: Task, holder: Holder) -> float:
+def _for_each(task: Task, name: str, holder: Holder) -> float:
     answer = holder.finish()
     if answer["n_lost"] or answer["n_events"] != task.n_events:
         raise Wrong(
-            f"{answer['n_events']:,} events came instead of {task.n_events:,} ({task.name}), "
+            f"{name}: {answer['n_events']:,} events came instead of {task.n_events:,} ({task.name}), "
             f"{answer['n_lost']:,} times or more something was lost"
         )
     took_ns: int = answer["cpu_ns"]
@@ -273,6 +290,6 @@ def _middle(passes: list[float]) -> float:
     return statistics.median(passes[_N_WARM_UP:])
 
 
-def _cpu_ns(tgid: int | None) -> int:
+def _cpu_ns(tgid: int) -> int:
     """CPU time of a process so far, of all its threads."""
-    return 0 if tgid is None else time.clock_gettime_ns(~tgid << 3 | _CPUCLOCK_SCHED)
+    return time.clock_gettime_ns(~tgid << 3 | _CPUCLOCK_SCHED)

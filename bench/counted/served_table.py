@@ -1,8 +1,8 @@
 """The tables of events that are read through the daemon, and their targets. Nothing here runs anything."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from bench.counted.served import CONDITIONS, IN_PROCESS, SERVED, TASKS, Round, Served
+from bench.counted.served import BOTH, CONDITIONS, IN_PROCESS, SERVED, TASKS, Round, Served
 from bench.report import Table, Target
 from bench.stats import Spread, format_ratio, ratios
 
@@ -26,16 +26,17 @@ def _readers(found: Served) -> Table:
         ["", IN_PROCESS, SERVED, "ratio"],
         notes=[
             f"{IN_PROCESS}: root, engine kernel; {SERVED}: an ordinary user, the daemon has engine kernel",
+            "both read at the same time",
             "objects: types and path are looked at; batches: the events of each batch are counted",
             "later: the reader begins when all has happened",
             f"ratio: of the rounds; {len(found.rounds)} rounds",
         ],
     )
-    medians = []
+    medians, readers = [], (IN_PROCESS, SERVED)
     for key in dict.fromkeys(key for one in found.rounds for key in one.reading):
         rounds = [one.reading.get(key, {}) for one in found.rounds]
-        table.lines.append([", ".join(key), *_cells(found, rounds, (IN_PROCESS, SERVED))])
-        if not _is_lost(found):
+        table.lines.append([", ".join(key), *_cells(rounds, readers, readers if found.is_lost(BOTH) else ())])
+        if not found.is_lost(BOTH):
             medians.append(Spread.of(ratios(rounds, SERVED, IN_PROCESS)).median)
     table.targets = [_all_told(found), _ratio_target(found, medians)]
     table.figures = {"rounds": [_named(one) for one in found.rounds]}
@@ -48,9 +49,10 @@ def _workload(found: Served) -> Table:
         ["", *CONDITIONS, "ratio"],
         notes=["the readers run between passes only", f"ratio: {SERVED} to {IN_PROCESS}, of the rounds; no target"],
     )
+    lost = [name for name in CONDITIONS if found.is_lost(name)]
     for task in TASKS:
         rounds = [one.working.get(task.name, {}) for one in found.rounds]
-        table.lines.append([task.name, *_cells(found, rounds, CONDITIONS)])
+        table.lines.append([task.name, *_cells(rounds, CONDITIONS, lost)])
     table.figures = {"rounds": [one.working for one in found.rounds]}
     return table
 
@@ -72,20 +74,16 @@ def _daemon(found: Served) -> Table:
         table.lines.append([name, _number(Spread.of(values)), _number(Spread.of(each), ".1f")])
     figure = Spread.of(each).median
     table.notes = [f"{tooks[0].n_events:,} events in each round"]
-    table.targets = [Target(text, f"{figure:.1f}", figure <= MAX_DAEMON and SERVED not in found.wrong)]
+    table.targets = [Target(text, f"{figure:.1f}", figure <= MAX_DAEMON and BOTH not in found.wrong)]
     table.figures = {"rounds": [(took.n_events, took.busy_ns, took.idle_ns) for took in tooks]}
     return table
-
-
-def _is_lost(found: Served) -> bool:
-    return found.is_lost(IN_PROCESS) or found.is_lost(SERVED)
 
 
 def _all_told(found: Served) -> Target:
     text = "both readers are told every event in every round, and nothing is lost"
     if found.wrong:
         return Target(text, "wrong", holds=False)
-    return Target(text, _NONE, None) if _is_lost(found) else Target(text, "all", holds=True)
+    return Target(text, _NONE, None) if found.unavailable else Target(text, "all", holds=True)
 
 
 def _ratio_target(found: Served, medians: list[float]) -> Target:
@@ -95,11 +93,11 @@ def _ratio_target(found: Served, medians: list[float]) -> Target:
     return Target(text, f"at worst {max(medians):.2f}", max(medians) <= MAX_RATIO)
 
 
-def _cells(found: Served, rounds: list[dict[str, float]], names: Iterable[str]) -> list[str]:
+def _cells(rounds: list[dict[str, float]], names: Iterable[str], lost: Collection[str]) -> list[str]:
     """The figure of each condition, and the ratio of the last to the one before."""
-    cells = [_NONE if found.is_lost(name) else _number(Spread.of(one[name] for one in rounds)) for name in names]
-    ratio = _NONE if _is_lost(found) else format_ratio(Spread.of(ratios(rounds, SERVED, IN_PROCESS)))
-    return [*cells, ratio]
+    cells = [_NONE if name in lost else _number(Spread.of(one[name] for one in rounds)) for name in names]
+    is_lost = IN_PROCESS in lost or SERVED in lost
+    return [*cells, _NONE if is_lost else format_ratio(Spread.of(ratios(rounds, SERVED, IN_PROCESS)))]
 
 
 def _number(spread: Spread, form: str = ",.0f") -> str:

@@ -14,6 +14,7 @@ from bench.counted.conditions import Wrong
 from bench.counted.groups import as_user
 from bench.counted.served import (
     BATCHES,
+    BOTH,
     CONDITIONS,
     FILES,
     IN_PROCESS,
@@ -83,16 +84,26 @@ def test_what_the_daemon_takes_without_events_is_not_for_events() -> None:
 
 def test_a_reader_that_was_not_told_everything_holds_no_target() -> None:
     found = found_where()
-    found.wrong[SERVED] = "3 events came instead of 4"
+    found.wrong[BOTH] = "3 events came instead of 4"
     assert [target.holds for target in targets_of(found)] == [False, False, False]
     tables = served_tables(found)
-    assert {line[3] for line in tables[0].lines} == {"none"}
-    assert "through daemon: wrong: 3 events came instead of 4" in tables[-1].notes
+    assert {cell for line in tables[0].lines for cell in line[1:]} == {"none"}
+    assert "both readers: wrong: 3 events came instead of 4" in tables[-1].notes
+
+
+def test_a_condition_of_the_workload_that_is_lost_has_no_figure() -> None:
+    found = found_where()
+    found.wrong[SERVED] = "3 events came instead of 4"
+    for one in found.rounds[1:]:
+        del one.working[FILES.name][SERVED]
+    table = served_tables(found)[1]
+    assert {tuple(line[3:]) for line in table.lines} == {("none", "none")}
+    assert [target.holds for target in targets_of(found)] == [False, True, True]
 
 
 def test_without_a_daemon_there_is_no_verdict() -> None:
     found = found_where()
-    found.unavailable[SERVED] = "it is too early"
+    found.unavailable = dict.fromkeys((SERVED, BOTH), "it is too early")
     for one in found.rounds:
         one.daemon = None
     assert [target.holds for target in targets_of(found)] == [None, None, None]
@@ -116,13 +127,13 @@ def test_each_operation_makes_one_event_of_each_type_where_it_works() -> None:
 
 
 def test_a_figure_is_for_one_event() -> None:
-    assert served._for_each(READ, ToldHolder(3300, 0)) == 1  # type: ignore[arg-type]
+    assert served._for_each(READ, SERVED, ToldHolder(3300, 0)) == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n_events", "n_lost"), [(3299, 0), (3301, 0), (3300, 1)], ids=["less", "more", "lost"])
 def test_a_figure_of_other_events_is_none(n_events: int, n_lost: int) -> None:
-    with pytest.raises(Wrong, match=f"{n_events:,} events came instead of 3,300"):
-        served._for_each(READ, ToldHolder(n_events, n_lost))  # type: ignore[arg-type]
+    with pytest.raises(Wrong, match=f"through daemon: {n_events:,} events came instead of 3,300"):
+        served._for_each(READ, SERVED, ToldHolder(n_events, n_lost))  # type: ignore[arg-type]
 
 
 def test_the_passes_for_warming_up_are_in_no_figure() -> None:
