@@ -174,6 +174,7 @@ def _try_slice(here: Place, name: str, found: Served, one: Round) -> None:
     except Unavailable as error:
         found.unavailable[name] = str(error)
     except Wrong as error:
+        print(f"wrong: {error}", file=sys.stderr, flush=True)
         found.wrong[name] = str(error)
     time.sleep(_SETTLE_S)
 
@@ -197,6 +198,8 @@ def _read_slice(here: Place, one: Round) -> None:
     with _in_process(here) as first, _served(here) as (second, daemon):
         time.sleep(_SETTLE_S)
         holders = {IN_PROCESS: first, SERVED: second}
+        for holder in holders.values():
+            holder.take()  # the client has opened the root
         for task in TASKS:
             _check(here, task, holders)
         begin_s, begin_ns = time.monotonic(), _cpu_ns(daemon)
