@@ -59,23 +59,23 @@ def _workload(found: Served) -> Table:
 
 def _daemon(found: Served) -> Table:
     table = Table("Instructions of the daemon: median (lowest-highest)", ["", "in all", "for each event"])
-    tooks = [one.daemon for one in found.rounds if one.daemon is not None]
+    rounds = [one.daemon for one in found.rounds if one.daemon is not None]
     text = f"the daemon takes at most {MAX_DAEMON} instructions for an event"
-    if not tooks:
+    if not rounds:
         table.targets = [Target(text, _NONE, None)]
         return table
     rows = {
-        "while events come": [took.busy_ns for took in tooks],
-        "for as long without events": [took.idle_ns for took in tooks],
-        "difference": [took.busy_ns - took.idle_ns for took in tooks],
+        "while events come": [took.busy_ns for took in rounds],
+        "for as long without events": [took.idle_ns for took in rounds],
+        "difference": [took.busy_ns - took.idle_ns for took in rounds],
     }
     for name, values in rows.items():
-        each = [value / took.n_events for value, took in zip(values, tooks, strict=True)]
+        each = [value / took.n_events for value, took in zip(values, rounds, strict=True)]
         table.lines.append([name, _number(Spread.of(values)), _number(Spread.of(each), ".1f")])
     figure = Spread.of(each).median
-    table.notes = [f"{tooks[0].n_events:,} events in each round"]
+    table.notes = [f"{rounds[0].n_events:,} events in each round"]
     table.targets = [Target(text, f"{figure:.1f}", figure <= MAX_DAEMON and BOTH not in found.wrong)]
-    table.figures = {"rounds": [(took.n_events, took.busy_ns, took.idle_ns) for took in tooks]}
+    table.figures = {"rounds": [(took.n_events, took.busy_ns, took.idle_ns) for took in rounds]}
     return table
 
 
