@@ -6,14 +6,15 @@ import os
 import platform
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
 import fanotify_fastpath
 from bench.counted.conditions import NOBODY, PLAIN, SENTINEL
 from bench.counted.groups import group_conditions
 from bench.counted.handlers import handler_conditions, handlers_table
-from bench.counted.served import measure_served
-from bench.counted.served_table import served_tables
+from bench.counted.served import Round, Served, measure_reading, measure_working
+from bench.counted.served_table import reading_tables, working_table
 from bench.counted.slices import ground, measure
 from bench.counted.table import counted_table
 from bench.place import Place
@@ -68,11 +69,12 @@ def main() -> int:
         print("bench: needs root: it mounts a filesystem of its own and marks it", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, _end)
+    tables = []
     with ground() as here:
         _print_head(here, options.rounds)
-        tables = _measured(here, options)
-    for table in tables:
-        print(f"\n{table}")
+        for table in _measured(here, options):
+            print(f"\n{table}", flush=True)
+            tables.append(table)
     targets = [target for table in tables for target in table.targets]
     n_held = sum(target.holds is True for target in targets)
     if targets:
@@ -84,14 +86,19 @@ def main() -> int:
     return 1 if options.check and n_held < len(targets) else 0
 
 
-def _measured(here: Place, options: argparse.Namespace) -> list[Table]:
+def _measured(here: Place, options: argparse.Namespace) -> Iterator[Table]:
     if options.served:
-        return served_tables(measure_served(here, options.rounds))
-    if options.handlers:
+        found = Served([Round() for _ in range(options.rounds)])
+        measure_reading(here, found)
+        yield from reading_tables(found)
+        measure_working(here, found)
+        yield working_table(found)
+    elif options.handlers:
         conditions = [NOBODY, *handler_conditions(options.engine)]
-        return [handlers_table(conditions, measure(here, conditions, options.rounds))]
-    conditions = [NOBODY, SENTINEL, PLAIN, *group_conditions(options.engine)]
-    return [counted_table(conditions, measure(here, conditions, options.rounds))]
+        yield handlers_table(conditions, measure(here, conditions, options.rounds))
+    else:
+        conditions = [NOBODY, SENTINEL, PLAIN, *group_conditions(options.engine)]
+        yield counted_table(conditions, measure(here, conditions, options.rounds))
 
 
 if __name__ == "__main__":

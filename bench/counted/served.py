@@ -2,9 +2,9 @@
 Engine kernel behind the daemon: what an event takes of a client, against reading it in a process of one's own.
 
 The client is an ordinary user and reads the ring buffer by itself; what it may see is decided in the kernel, while the
-event is made. So three things are counted: the instructions of both readers, who read at the same time, for who is slow
-to be told takes more for each event; those of the daemon meanwhile; and those of the workload, which runs the programs,
-for one reader at a time. The workload is the user's too, so that both readers are told of its process.
+event is made. So three things are counted: the instructions of each reader, those of the daemon meanwhile, and those of
+the workload, which runs the programs. While readers are counted both groups are there, and one reader runs: it is told
+of as many events in the same time as the other. The workload is the user's too, so that both are told of its process.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from bench.counted.conditions import EVENTS, NOBODY, Unavailable, Wrong
@@ -35,12 +35,12 @@ OBJECTS, BATCHES, WAITING = "objects", "batches", "batches, later"
 
 _N_OPERATIONS = 1000
 _N_FIRST = 100
-_N_WARM_UP, _N_PASSES = 2, 3
+_N_FILES = 500
+_N_WARM_UP, _N_PASSES = 1, 3
 _SETTLE_S = 0.3
 _EVENTS = EVENTS | Mask.CREATE | Mask.MODIFY | Mask.DELETE
 #: of the kernel's clocks those of processes: all threads, by the scheduler's count
 _CPUCLOCK_SCHED = 2
-_NUMBERS = range(_N_WARM_UP + _N_PASSES)
 _COUNT = itertools.count()
 
 
@@ -88,9 +88,9 @@ READ, READ_DEEP = map(_reading, DEPTHS)
 FILES = Task(
     "create, write, close, unlink",
     ("create", "open", "modify", "close_write", "delete"),
-    _N_OPERATIONS,
+    _N_FILES,
     "/made",
-    ("files", "{top}/made", str(_N_OPERATIONS)),
+    ("files", "{top}/made", str(_N_FILES)),
 )
 TASKS = (READ, READ_DEEP, FILES)
 #: what is read as it comes; at another depth only the paths are longer
@@ -144,17 +144,42 @@ class Served:
         return name in self.unavailable or name in self.wrong
 
 
-def measure_served(here: Place, n_rounds: int) -> Served:
-    """Let every condition have its slice of each round."""
+def measure_reading(here: Place, found: Served) -> None:
+    """Count what an event takes of the readers and of the daemon, after a round that is not counted."""
     _open_up(here)
     wait_until_quiet(here)
-    found = Served([Round() for _ in range(n_rounds)])
+    print(BOTH, file=sys.stderr, flush=True)
+    with _noting(found, BOTH), _in_process(here) as first, _served(here) as (second, daemon):
+        time.sleep(_SETTLE_S)
+        holders = {IN_PROCESS: first, SERVED: second}
+        for holder in holders.values():
+            holder.take()  # the client has opened the root
+        for task in TASKS:
+            _check(here, task, holders)
+        for number, one in enumerate([Round(), *found.rounds]):
+            _read_round(here, holders, daemon, one, number)
+
+
+def measure_working(here: Place, found: Served) -> None:
+    """Let every condition have its slice of each round, to count what an operation takes of the workload."""
     for number, one in enumerate(found.rounds):
-        for name in rotate((*CONDITIONS, BOTH), number):
-            print(f"round {number + 1} of {n_rounds}: {name}", file=sys.stderr, flush=True)
+        for name in rotate(CONDITIONS, number):
+            print(f"round {number + 1} of {len(found.rounds)}: {name}", file=sys.stderr, flush=True)
             if not found.is_lost(name):
-                _try_slice(here, name, found, one)
-    return found
+                with _noting(found, name):
+                    _work_slice(here, name, one)
+                time.sleep(_SETTLE_S)
+
+
+@contextlib.contextmanager
+def _noting(found: Served, name: str) -> Iterator[None]:
+    """Note why there is nothing to be had from a condition."""
+    try:
+        yield
+    except Unavailable as error:
+        found.unavailable[name] = str(error)
+    except Wrong as error:
+        found.wrong[name] = str(error)
 
 
 def _open_up(here: Place) -> None:
@@ -163,20 +188,6 @@ def _open_up(here: Place) -> None:
     made = here.outside + FILES.below
     os.mkdir(made)
     os.chown(made, USER, USER)
-
-
-def _try_slice(here: Place, name: str, found: Served, one: Round) -> None:
-    try:
-        if name == BOTH:
-            _read_slice(here, one)
-        else:
-            _work_slice(here, name, one)
-    except Unavailable as error:
-        found.unavailable[name] = str(error)
-    except Wrong as error:
-        print(f"wrong: {error}", file=sys.stderr, flush=True)
-        found.wrong[name] = str(error)
-    time.sleep(_SETTLE_S)
 
 
 def _work_slice(here: Place, name: str, one: Round) -> None:
@@ -189,39 +200,26 @@ def _work_slice(here: Place, name: str, one: Round) -> None:
             holders[name], _ = exits.enter_context(_served(here))
         time.sleep(_SETTLE_S)
         for task in TASKS:
-            passes = [_later(here, task, holders)[0] for _ in _NUMBERS]
+            passes = [_later(here, task, holders)[0] for _ in range(_N_WARM_UP + _N_PASSES)]
             one.working.setdefault(task.name, {})[name] = _middle(passes)
 
 
-def _read_slice(here: Place, one: Round) -> None:
-    """Count what an event takes of the readers and of the daemon."""
-    with _in_process(here) as first, _served(here) as (second, daemon):
-        time.sleep(_SETTLE_S)
-        holders = {IN_PROCESS: first, SERVED: second}
-        for holder in holders.values():
-            holder.take()  # the client has opened the root
-        for task in TASKS:
-            _check(here, task, holders)
-        begin_s, begin_ns = time.monotonic(), _cpu_ns(daemon)
-        n_events = _passes(here, holders, one)
-        took_s, busy_ns = time.monotonic() - begin_s, _cpu_ns(daemon) - begin_ns
-        begin_ns = _cpu_ns(daemon)
-        time.sleep(took_s)
-        one.daemon = DaemonTook(n_events, busy_ns, _cpu_ns(daemon) - begin_ns)
-
-
-def _passes(here: Place, holders: dict[str, Holder], one: Round) -> int:
-    """Make all passes with both readers; return how many events each was told."""
+def _read_round(here: Place, holders: dict[str, Holder], daemon: int, one: Round, number: int) -> None:
+    """Make one pass of each kind; then let as much time go by in which nothing happens."""
+    begin_s, begin_ns = time.monotonic(), _cpu_ns(daemon)
     n_events = 0
-    ways = [(task, way) for task in _LIVE_TASKS for way in (OBJECTS, BATCHES)]
-    ways += [(task, WAITING) for task in TASKS]
-    for task, way in ways:
-        passes = [
-            _later(here, task, holders)[1] if way == WAITING else _live(here, task, way, holders) for _ in _NUMBERS
-        ]
-        one.reading[task.name, way] = {name: _middle([figures[name] for figures in passes]) for name in holders}
-        n_events += len(passes) * task.n_events
-    return n_events
+    for task in _LIVE_TASKS:
+        for way in (OBJECTS, BATCHES):
+            names = rotate(list(holders), number)
+            one.reading[task.name, way] = {name: _live(here, task, way, holders, name) for name in names}
+            n_events += len(names) * task.n_events
+    for task in TASKS:
+        _, one.reading[task.name, WAITING] = _later(here, task, holders)
+        n_events += task.n_events
+    took_s, busy_ns = time.monotonic() - begin_s, _cpu_ns(daemon) - begin_ns
+    begin_ns = _cpu_ns(daemon)
+    time.sleep(took_s)
+    one.daemon = DaemonTook(n_events, busy_ns, _cpu_ns(daemon) - begin_ns)
 
 
 @contextlib.contextmanager
@@ -247,27 +245,42 @@ def _check(here: Place, task: Task, holders: dict[str, Holder]) -> None:
         holder.take().check(task.expected(here.outside))
 
 
-def _live(here: Place, task: Task, way: str, holders: dict[str, Holder]) -> dict[str, float]:
-    """Return what each reader takes for an event that it reads as it comes."""
-    for holder in holders.values():
-        holder.begin(f"read {way} {task.n_events}")
-    _work(here, task)
-    return {name: _for_each(task, name, holder) for name, holder in holders.items()}
+def _live(here: Place, task: Task, way: str, holders: dict[str, Holder], name: str) -> float:
+    """Return what one reader takes for an event that it reads as it comes; the others read afterwards."""
+    with _stopped(holders) as go_on:
+        holders[name].begin(f"read {way} {task.n_events}")
+        go_on(name)
+        _work(here, task)
+        figure = _for_each(task, name, holders[name])
+        for other, holder in holders.items():
+            if other != name:
+                _read_now(task, other, holder, go_on)
+    return figure
 
 
 def _later(here: Place, task: Task, holders: dict[str, Holder]) -> tuple[float, dict[str, float]]:
     """Return what the workload takes for an operation, and each reader for an event that it reads afterwards."""
-    figures = {}
+    with _stopped(holders) as go_on:
+        worked = _work(here, task)
+        figures = {name: _read_now(task, name, holder, go_on) for name, holder in holders.items()}
+    return worked.cpu_ns, figures
+
+
+@contextlib.contextmanager
+def _stopped(holders: dict[str, Holder]) -> Iterator[Callable[[str], None]]:
+    """Let no reader run but those that are let go on, by the function that this is."""
     with contextlib.ExitStack() as exits:
         stops = {name: exits.enter_context(contextlib.ExitStack()) for name in holders}
         for name, holder in holders.items():
             stops[name].enter_context(holder.stopped())
-        worked = _work(here, task)
-        for name, holder in holders.items():
-            holder.begin(f"read {BATCHES} {task.n_events}")
-            stops[name].close()  # from now on its other thread would read, too, if it waited
-            figures[name] = _for_each(task, name, holder)
-    return worked.cpu_ns, figures
+        yield lambda name: stops[name].close()
+
+
+def _read_now(task: Task, name: str, holder: Holder, go_on: Callable[[str], None]) -> float:
+    """Have a reader read that is stopped. If it waited for that, its other thread would read in its place."""
+    holder.begin(f"read {BATCHES} {task.n_events}")
+    go_on(name)
+    return _for_each(task, name, holder)
 
 
 def _for_each(task: Task, name: str, holder: Holder) -> float:

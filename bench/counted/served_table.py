@@ -12,12 +12,32 @@ MAX_DAEMON = 10
 _NONE = "none"
 
 
-def served_tables(found: Served) -> list[Table]:
-    """Write down what reader, workload and daemon take."""
-    tables = [_readers(found), _workload(found), _daemon(found)]
-    tables[-1].notes += [f"{name}: not available: {reason}" for name, reason in found.unavailable.items()]
-    tables[-1].notes += [f"{name}: wrong: {reason}" for name, reason in found.wrong.items()]
+def reading_tables(found: Served) -> list[Table]:
+    """Write down what readers and daemon take."""
+    tables = [_readers(found), _daemon(found)]
+    _tell_lost(tables[-1], found, (BOTH,))
     return tables
+
+
+def working_table(found: Served) -> Table:
+    """Write down what the workload takes."""
+    table = Table(
+        "Instructions of the workload's own process, for each operation: median (lowest-highest)",
+        ["", *CONDITIONS, "ratio"],
+        notes=["the readers run between passes only", f"ratio: {SERVED} to {IN_PROCESS}, of the rounds; no target"],
+    )
+    lost = [name for name in CONDITIONS if found.is_lost(name)]
+    for task in TASKS:
+        rounds = [one.working.get(task.name, {}) for one in found.rounds]
+        table.lines.append([task.name, *_cells(rounds, CONDITIONS, lost)])
+    table.figures = {"rounds": [one.working for one in found.rounds]}
+    _tell_lost(table, found, CONDITIONS)
+    return table
+
+
+def _tell_lost(table: Table, found: Served, names: Iterable[str]) -> None:
+    for word, reasons in (("not available", found.unavailable), ("wrong", found.wrong)):
+        table.notes += [f"{name}: {word}: {reasons[name]}" for name in names if name in reasons]
 
 
 def _readers(found: Served) -> Table:
@@ -26,7 +46,7 @@ def _readers(found: Served) -> Table:
         ["", IN_PROCESS, SERVED, "ratio"],
         notes=[
             f"{IN_PROCESS}: root, engine kernel; {SERVED}: an ordinary user, the daemon has engine kernel",
-            "both read at the same time",
+            "both groups are there, and one reader runs",
             "objects: types and path are looked at; batches: the events of each batch are counted",
             "later: the reader begins when all has happened",
             f"ratio: of the rounds; {len(found.rounds)} rounds",
@@ -40,20 +60,6 @@ def _readers(found: Served) -> Table:
             medians.append(Spread.of(ratios(rounds, SERVED, IN_PROCESS)).median)
     table.targets = [_all_told(found), _ratio_target(found, medians)]
     table.figures = {"rounds": [_named(one) for one in found.rounds]}
-    return table
-
-
-def _workload(found: Served) -> Table:
-    table = Table(
-        "Instructions of the workload's own process, for each operation: median (lowest-highest)",
-        ["", *CONDITIONS, "ratio"],
-        notes=["the readers run between passes only", f"ratio: {SERVED} to {IN_PROCESS}, of the rounds; no target"],
-    )
-    lost = [name for name in CONDITIONS if found.is_lost(name)]
-    for task in TASKS:
-        rounds = [one.working.get(task.name, {}) for one in found.rounds]
-        table.lines.append([task.name, *_cells(rounds, CONDITIONS, lost)])
-    table.figures = {"rounds": [one.working for one in found.rounds]}
     return table
 
 
@@ -81,15 +87,15 @@ def _daemon(found: Served) -> Table:
 
 def _all_told(found: Served) -> Target:
     text = "both readers are told every event in every round, and nothing is lost"
-    if found.wrong:
+    if BOTH in found.wrong:
         return Target(text, "wrong", holds=False)
-    return Target(text, _NONE, None) if found.unavailable else Target(text, "all", holds=True)
+    return Target(text, _NONE, None) if BOTH in found.unavailable else Target(text, "all", holds=True)
 
 
 def _ratio_target(found: Served, medians: list[float]) -> Target:
     text = f"reading through the daemon takes at most {MAX_RATIO:.2f} times reading in the own process"
     if not medians:
-        return Target(text, _NONE, False if found.wrong else None)
+        return Target(text, _NONE, False if BOTH in found.wrong else None)
     return Target(text, f"at worst {max(medians):.2f}", max(medians) <= MAX_RATIO)
 
 
