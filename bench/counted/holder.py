@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from fanotify_fastpath import Event, Group, Mask, NotPermitted, UnsupportedFeature, modules, parse_mask
 
@@ -57,6 +57,14 @@ def _places(event: Event) -> list[str]:
     return [f"{name} {directory}{' undecided' if event.undecided else ''}" for name in event.names]
 
 
+class Taken(NamedTuple):
+    """What a group and its process have taken so far."""
+
+    cpu_ns: int
+    n_events: int
+    n_lost: int
+
+
 def _as_objects(group: Group, n_events: int) -> None:
     for n, event in enumerate(group, 1):
         _ = event.mask, event.path
@@ -79,30 +87,31 @@ def _late(number: int, frame: FrameType | None) -> None:
     raise TimeoutError
 
 
-def _read(group: Group, way: str, n_events: int) -> dict[str, Any]:
-    """Read so many events; what comes beyond them, and what was lost, is counted without being in the figure."""
+def _counted(group: Group) -> Taken:
     counters = group.counters
-    n_before, n_lost_before = counters.n_delivered, counters.n_lost + counters.n_overflows
+    return Taken(time.process_time_ns(), counters.n_delivered, counters.n_lost + counters.n_overflows)
+
+
+def _read(group: Group, way: str, n_events: int, before: Taken) -> dict[str, Any]:
+    """Read so many events; what comes beyond them is counted without being in the figure."""
     signal.signal(signal.SIGALRM, _late)
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
-    begin_ns = time.process_time_ns()
     try:
         _WAYS[way](group, n_events)
     except TimeoutError:
         pass  # the number says it
-    cpu_ns = time.process_time_ns() - begin_ns
+    cpu_ns = time.process_time_ns() - before.cpu_ns
     signal.setitimer(signal.ITIMER_REAL, 0)
     while group.read(timeout_s=_QUIET_S):
         pass
-    counters = group.counters
-    n_lost = counters.n_lost + counters.n_overflows - n_lost_before
-    return {"cpu_ns": cpu_ns, "n_events": counters.n_delivered - n_before, "n_lost": n_lost}
+    after = _counted(group)
+    return {"cpu_ns": cpu_ns, "n_events": after.n_events - before.n_events, "n_lost": after.n_lost - before.n_lost}
 
 
-def _answer(groups: list[Group], line: str) -> dict[str, Any]:
+def _answer(groups: list[Group], line: str, before: Taken) -> dict[str, Any]:
     what, *arguments = line.split()
     if what == "read":
-        return _read(groups[0], arguments[0], int(arguments[1]))
+        return _read(groups[0], arguments[0], int(arguments[1]), before)
     return _drain(groups)
 
 
@@ -123,8 +132,11 @@ def main() -> None:
         _say({"refused": str(error)})
         return
     _say({})
+    # the group's other thread reads, too, as soon as the process goes on after it was stopped
+    before = _counted(groups[0])
     for line in sys.stdin:
-        _say(_answer(groups, line))
+        _say(_answer(groups, line, before))
+        before = _counted(groups[0])
     for group in groups:
         group.close()
 

@@ -277,7 +277,7 @@ def _stopped(holders: dict[str, Holder]) -> Iterator[Callable[[str], None]]:
 
 
 def _read_now(task: Task, name: str, holder: Holder, go_on: Callable[[str], None]) -> float:
-    """Have a reader read that is stopped. If it waited for that, its other thread would read in its place."""
+    """Have a reader read that is stopped."""
     holder.begin(f"read {BATCHES} {task.n_events}")
     go_on(name)
     return _for_each(task, name, holder)

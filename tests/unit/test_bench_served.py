@@ -1,15 +1,19 @@
 """The tables of what is read through the daemon. The benchmark itself needs a virtual machine."""
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from bench.counted import served
+from bench.counted import holder, served
 from bench.counted.conditions import Wrong
 from bench.counted.groups import as_user
 from bench.counted.served import (
@@ -145,6 +149,35 @@ def test_cpu_time_of_a_process_is_the_one_that_it_knows_itself() -> None:
     before_ns = time.process_time_ns()
     cpu_ns = served._cpu_ns(os.getpid())
     assert before_ns <= cpu_ns <= time.process_time_ns()
+
+
+class ToldGroup:
+    """Three events wait, and two more come when they have been read; one more was lost."""
+
+    def __init__(self) -> None:
+        self.counters = SimpleNamespace(n_delivered=7, n_lost=0, n_overflows=0)
+        self._more = [["d", "e"]]
+
+    def batches(self) -> Iterator[list[str]]:
+        for batch in (["a", "b"], ["c"]):
+            self.counters.n_delivered += len(batch)
+            yield batch
+        pytest.fail("more is read than was asked for")
+
+    def read(self, timeout_s: float) -> list[str]:
+        batch = self._more.pop() if self._more else []
+        self.counters.n_delivered += len(batch)
+        self.counters.n_lost = 1
+        return batch
+
+
+def test_a_reader_tells_what_came_beyond_what_it_was_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("signal", "setitimer"):  # the test has an alarm of its own
+        monkeypatch.setattr(signal, name, lambda *to: None)
+    group: Any = ToldGroup()
+    found = holder._read(group, "batches", 3, holder._counted(group))
+    assert (found["n_events"], found["n_lost"]) == (5, 1)
+    assert found["cpu_ns"] > 0
 
 
 def test_who_is_an_ordinary_user_has_no_group_of_another() -> None:
