@@ -6,6 +6,8 @@ import errno
 import os
 import random
 import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +37,7 @@ from .viewed import (
 pytestmark = pytest.mark.kernel_engine
 
 UNKNOWN = 2**32 - 1
+LONG_S = 120
 #: include/uapi/linux/posix_acl_xattr.h
 ACL_VERSION, ID_NONE = 2, UNKNOWN
 
@@ -457,3 +460,12 @@ def test_what_this_process_does_is_left_out(held: Held, top: Path) -> None:
     held.pass_for_ourselves()
     touch(top / "file")
     assert held.records() == []
+
+
+def test_nobody_is_served_by_who_is_not_told_the_addresses_of_the_kernel() -> None:
+    check = [sys.executable, "-c", "from fanotify_fastpath._engines.kernel.viewers import check_views; check_views()"]
+    assert subprocess.run(check, timeout=LONG_S).returncode == 0
+    without = ["setpriv", "--bounding-set=-syslog", "--inh-caps=-syslog"]
+    refused = subprocess.run([*without, *check], timeout=LONG_S, stderr=subprocess.PIPE, text=True)
+    assert "UnsupportedFeature" in refused.stderr
+    assert "CAP_SYSLOG" in refused.stderr

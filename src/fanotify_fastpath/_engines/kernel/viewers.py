@@ -13,6 +13,7 @@ from fanotify_fastpath._bpf._abi import LAYOUTS, FpKey, FpView, FpViewCounters, 
 from fanotify_fastpath._bpf.btf import kernel_has_member
 from fanotify_fastpath._bpf.libbpf import Object
 from fanotify_fastpath._engines.kernel.tables import pack_slots
+from fanotify_fastpath._uapi.kallsyms import symbol_address
 from fanotify_fastpath._uapi.lsm import active_modules
 from fanotify_fastpath.errors import UnsupportedFeature
 
@@ -165,6 +166,13 @@ def check_views() -> None:
         raise UnsupportedFeature(
             "engine kernel cannot serve others here: a reader could harm this kernel's ring buffers; "
             "Linux 6.10, 6.6.37 and 6.1.97 have the fix (cfa1a2329a69)"
+        )
+    # else nobody notices that a rename has led a climb astray, and all is withheld
+    if symbol_address("rename_lock") is None:
+        raise UnsupportedFeature(
+            "engine kernel cannot serve others here: the kernel does not tell where rename_lock is; "
+            "that takes CAP_SYSLOG (under systemd: fanfpd-kernel.conf), kernel.kptr_restrict below 2 and "
+            "CONFIG_KALLSYMS_ALL"
         )
     ruling = _RULING_MODULES & set(active_modules() or ())
     if ruling:
