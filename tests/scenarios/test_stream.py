@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from children import in_child
 from fanotify_fastpath import Closed, Event, Group, InvalidArgument, Mask, Scope, awatch, watch
 from fanotify_fastpath._bpf.ring import Batch, RingReader
+from fanotify_fastpath._engines.common.ring_engine import RingEngine
 from fanotify_fastpath._engines.fanotify.engine import FanotifyEngine
 from fanotify_fastpath._engines.kernel.engine import KernelEngine
 from outcomes import DEADLINE_S, wait_until
@@ -408,3 +410,14 @@ def test_a_turn_of_reading_ends_though_more_comes_than_is_taken(stage: Stage, mo
         engine._drain()
     assert group.counters.n_delivered == n_made
     assert len(group.read(1_000_000, 0)) == n_made
+
+
+def test_a_reader_is_not_woken_again_and_again_by_what_came_to_nothing(stage: Stage) -> None:
+    (root,) = stage.dirs("root")
+    group = stage.watch(root, Mask.CREATE).group
+    engine = group._engine
+    assert isinstance(engine, FanotifyEngine | RingEngine)
+    engine._store.signal(is_more_coming=True)  # what was read, and has been decided by now
+    n_before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    assert not group.read(1, 1.0)
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - n_before < 100

@@ -146,6 +146,7 @@ class RingEngine(ABC):
         with self._lock:
             if not self._is_closed:
                 self._drain()
+                self._store.quiet()
 
     def hold(self) -> None:
         """Somebody polls :meth:`fileno` from now on: it stays open, also past :meth:`close`, until :meth:`release`."""

@@ -73,6 +73,15 @@ class Store:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._ready_fd)
 
+    def quiet(self) -> None:
+        """
+        While nothing is stored, make the descriptor unreadable: what it told of was read, and came to nothing.
+
+        Who waits asks for what is left by other means, and would else wait no more until the next event.
+        """
+        if self._is_signalled and not self._events:
+            self.signal(is_more_coming=False)
+
     def wake(self) -> None:
         """Make the descriptor readable for good: the end is near."""
         self._is_signalled = True

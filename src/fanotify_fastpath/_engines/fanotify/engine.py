@@ -391,6 +391,7 @@ class FanotifyEngine:
             if self._is_closed:
                 return
             self._drain()
+            self._store.quiet()
 
     def _drain(self) -> None:
         self._begin_batch()
