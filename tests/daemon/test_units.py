@@ -99,7 +99,11 @@ def test_the_capabilities_are_those_that_the_daemon_asks_for() -> None:
 
 
 def test_the_drop_in_gives_what_engine_kernel_needs_and_no_more() -> None:
-    assert settings(DROP_IN) == {"SystemCallFilter": ["bpf perf_event_open"], "MemoryDenyWriteExecute": ["no"]}
+    assert settings(DROP_IN) == {
+        "SystemCallFilter": ["bpf perf_event_open"],
+        "CapabilityBoundingSet": ["CAP_SYSLOG"],
+        "MemoryDenyWriteExecute": ["no"],
+    }
 
 
 def test_the_socket_is_where_clients_look_for_it() -> None:
