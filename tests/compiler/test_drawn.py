@@ -2,7 +2,7 @@
 
 import pytest
 
-from .drawing.many import compare_kept, compare_many
+from .drawing.many import PARTS, compare_kept, compare_many
 from .drawing.natively import start
 
 
@@ -11,8 +11,9 @@ def test_drawn_handlers_say_what_python_says() -> None:
 
 
 @pytest.mark.long
-def test_many_drawn_handlers_say_what_python_says() -> None:
-    compare_many("many native", 5000, start)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_drawn_handlers_say_what_python_says(part: int) -> None:
+    compare_many(f"many native {part}", 5000 // PARTS, start)
 
 
 def test_what_failed_once() -> None:

@@ -151,6 +151,27 @@ def test_state() -> None:
     assert set(check(handler, *EVENTS, *EVENTS[::-1])) >= {-1, 0, 1}
 
 
+def test_the_bytes_of_a_key_may_end_where_all_bytes_end() -> None:
+    handler = make(
+        """
+        if event.comm is None or event.name is None:
+            return SEND_TO_USERSPACE
+        self.keys.put(event.comm[:9][8:], 1)
+        self.keys.put(event.comm[12:] if event.mask & 1 else event.comm, 2)
+        return deny() if event.name in self.keys else SKIP_EVENT
+        """,
+        members="keys = StateMap(max_entries=100, key_bytes=255)",
+    )
+    comms = [b"", b"a", b"12345678", b"123456789", b"123456789abc", b"123456789abcdef"]
+    events = [
+        {"mask": mask, "comm": comm, "name": name}
+        for mask in (1, 2)
+        for comm in comms
+        for name in (b"", b"9", b"def", comm, b"x")
+    ]
+    assert set(check(handler, *events)) == {-1, 0}
+
+
 def test_what_is_read_of_an_item_may_be_kept() -> None:
     handler = make(
         """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from compiler.drawing.many import compare_kept, compare_many
+from compiler.drawing.many import PARTS, compare_kept, compare_many
 from sizes import repeated
 
 from .running import start
@@ -14,8 +14,9 @@ def test_drawn_handlers_say_what_python_says() -> None:
 
 
 @pytest.mark.long
-def test_many_drawn_handlers_say_what_python_says() -> None:
-    compare_many("many kernel", repeated(5000, 100), start)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_drawn_handlers_say_what_python_says(part: int) -> None:
+    compare_many(f"many kernel {part}", repeated(5000 // PARTS, 20), start)
 
 
 def test_what_failed_once() -> None:

@@ -179,3 +179,20 @@ def test_state_is_kept_from_event_to_event() -> None:
             assert hits.lookup(bytes(4)) == struct.pack("=Q", 12)
             assert by_uid.lookup(struct.pack("=Q", 6)) == struct.pack("=Q", 2)
             assert names.lookup(struct.pack("=Q256s", 2, b"n6")) == struct.pack("=Q", 6)
+
+
+@pytest.mark.parametrize("truth", ["(uid in self.seen) | self.flag", "(self.seen.get(uid) is None) | (self.n == 0)"])
+def test_whether_a_key_is_there_may_be_calculated_with(truth: str) -> None:
+    """LLVM makes one comparison of two with nothing, if it sees both; with a pointer the verifier refuses that."""
+    body = f"""
+        uid = event.uid
+        if uid is None:
+            return deny()
+        found = {truth}
+        self.seen.put(uid, 1)
+        return SKIP_EVENT if found else SEND_TO_USERSPACE
+    """
+    kind = make(body, members="flag: bool\nn: u64\nseen = StateMap(max_entries=10)")
+    with loaded(kind, {"flag": False, "n": 7}) as handler:
+        said = [handler.run(event_bytes(None, uid=uid)) for uid in (5, 5, 6, 5)]
+    assert said == ([1, 0, 1, 0] if "in self.seen" in truth else [0, 1, 0, 1])

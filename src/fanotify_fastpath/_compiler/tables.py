@@ -28,7 +28,7 @@ def counter_add(scope: Scope, name: str, amount: Int) -> None:
 def has(scope: Scope, node: ast.expr, name: str, key: Value) -> Bool:
     """``key in self.t``."""
     at = _entry(scope, name, _key(scope, node, name, key))
-    return Bool(None, scope.code.op(f"icmp ne ptr {at}, null"))
+    return Bool(None, scope.code.op(f"xor i1 {_is_missing(scope, at)}, true"))
 
 
 def get(scope: Scope, node: ast.expr, name: str, key: Value) -> Maybe:
@@ -36,7 +36,7 @@ def get(scope: Scope, node: ast.expr, name: str, key: Value) -> Maybe:
     code = scope.code
     at = _entry(scope, name, _key(scope, node, name, key))
     value = _if_there(scope, at, lambda at: code.op(f"load i64, ptr {at}"))
-    return Maybe(Int(U64, value), code.op(f"icmp eq ptr {at}, null"))
+    return Maybe(Int(U64, value), _is_missing(scope, at))
 
 
 def get_or(scope: Scope, node: ast.expr, name: str, key: Value, default: Int) -> Int:
@@ -68,7 +68,7 @@ def add(scope: Scope, node: ast.expr, name: str, key: Value, amount: Int) -> May
     code.label(known)
     at = _entry(scope, name, where)
     value = _if_there(scope, at, lambda at: _added(scope, at, amount.ir))
-    return Maybe(Int(U64, value), code.op(f"icmp eq ptr {at}, null"))
+    return Maybe(Int(U64, value), _is_missing(scope, at))
 
 
 def discard(scope: Scope, node: ast.expr, name: str, key: Value) -> None:
@@ -112,6 +112,18 @@ def _if_there(scope: Scope, at: str, then: Callable[[str], str]) -> str:
     code.do(f"br label %{end}")
     code.label(end)
     return code.op(f"load i64, ptr {result}")
+
+
+def _is_missing(scope: Scope, at: str) -> str:
+    """
+    Whether there is no entry.
+
+    LLVM is not to see the comparison: of two such it would make one of ``pointer | integer``, which the verifier does
+    not allow.
+    """
+    code = scope.code
+    missing = code.opaque(code.op(f"zext i1 {code.op(f'icmp eq ptr {at}, null')} to i64"))
+    return code.op(f"icmp ne i64 {missing}, 0")
 
 
 def _added(scope: Scope, at: str, amount: str) -> str:
@@ -162,6 +174,8 @@ def _text_words(scope: Scope, node: ast.expr, kind: TableKind, key: Value) -> It
         rest = at_most(scope, code.op(f"sub i64 {text.length.ir}, {n}"), WORD_BYTES)
         eights = code.op(f"shl i64 {rest}, 3")
         bits = code.op(f"and i64 {code.op(f'sub i64 64, {eights}')}, 63")
-        word = load_within(scope, text.base, code.op(f"add i64 {text.offset}, {n}"), text.end)
+        # a word after the last byte is not read: it may lie beyond everything
+        inside = code.op(f"select i1 {has_any}, i64 {n}, i64 0")
+        word = load_within(scope, text.base, code.op(f"add i64 {text.offset}, {inside}"), text.end)
         masked = code.op(f"and i64 {word}, {code.op(f'lshr i64 -1, {bits}')}")
         yield code.op(f"select i1 {has_any}, i64 {masked}, i64 0")

@@ -9,6 +9,8 @@ from fanotify_fastpath.errors import CompileError, VerifierError
 from .comparing import Start, compare, kept_seeds
 from .draw import MAKERS
 
+#: where there are very many they are compared in so many tests, each with seeds of its own
+PARTS = 10
 #: part of the programs that the compiler must accept
 _ACCEPTED = 0.7
 #: part of them that may be more than the verifier looks at, for loops in loops
