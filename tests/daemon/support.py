@@ -258,6 +258,10 @@ class Puppet(Closing):
         data = pickle.dumps((name, arguments, named))
         os.write(self._commands, len(data).to_bytes(4, "little") + data)
 
+    def has_answered(self) -> bool:
+        """Tell whether :meth:`finish` would not wait."""
+        return bool(select.select([self._answers], [], [], 0)[0])
+
     def finish(self) -> Any:
         """Wait for what was begun, and return what it returned or raise what it raised."""
         return self._result()

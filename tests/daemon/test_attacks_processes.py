@@ -5,21 +5,42 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fanotify_fastpath import Mask
+from fanotify_fastpath._engines.fanotify.doers import PIDFDS_MAX
 from fanotify_fastpath._wire import messages
 from outcomes import wait_until
 
 from .attacking import attacker_of, check_unharmed, held, innocent_of
 from .client import Client, opened_as
 from .reusing import end, fork_as, free_tgid
-from .support import OTHER_USER, USER, Daemon, Puppet
+from .support import OTHER_USER, USER, Daemon, Puppet, as_user
 from .test_server import paths
 
 pytestmark = pytest.mark.attack
+
+#: the user where none is told
+UNKNOWN = (1 << 32) - 1
+
+
+@contextmanager
+def stopped(daemon: Daemon) -> Iterator[None]:
+    """The daemon falls behind."""
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+
+
+def n_pidfds(daemon: Daemon) -> int:
+    """Number of descriptors of processes that it has, one for each client among them."""
+    return sum("pidfd" in what for what in daemon.descriptors().values())
 
 
 def hide_and_remove(directory: Path) -> None:
@@ -39,33 +60,76 @@ def test_a_process_with_the_number_of_ones_own_that_has_ended_is_not_ones_own(da
         assert (known.tgid, known.uid) == (tgid, USER)
         end(mine)
         time.sleep(0.2)  # numbers need longer to go round
-        daemon.process.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(daemon):
             fork_as(tgid, OTHER_USER, lambda: hide_and_remove(top / "theirs"))
-        finally:
-            daemon.process.send_signal(signal.SIGCONT)
         heard = [each for each in user.hear() if "theirs" in each.path]
         assert {os.path.basename(each.path) for each in heard} == {"theirs"}
         assert {each.tgid for each in heard} == {0}
 
 
-@pytest.mark.xfail(strict=True, reason="a number that goes round while the daemon is behind: docs/attacks.md")
 def test_ones_own_process_with_the_number_of_another_is_not_the_other(daemon: Daemon, top: Path) -> None:
     tgid = free_tgid()
     with opened_as(daemon) as user:
         user.watch(top)
-        daemon.process.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(daemon):
             fork_as(tgid, OTHER_USER, lambda: hide_and_remove(top / "theirs"))
             mine = fork_as(tgid, USER, lambda: None, stays=True)
-        finally:
-            daemon.process.send_signal(signal.SIGCONT)
         try:
             heard = [each for each in user.hear() if "theirs" in each.path]
         finally:
             end(mine)
         assert {os.path.basename(each.path) for each in heard} == {"theirs"}
         assert {each.tgid for each in heard} == {0}
+
+
+def test_ones_own_process_with_the_number_of_anothers_thread_is_not_the_other(daemon: Daemon, top: Path) -> None:
+    tgid = free_tgid()
+    with opened_as(daemon) as user:
+        user.watch(top, with_tid=True)
+        with stopped(daemon):
+            fork_as(tgid, OTHER_USER, lambda: hide_and_remove(top / "theirs"))
+            mine = fork_as(tgid, USER, lambda: None, stays=True)
+        try:
+            names = {os.path.basename(each.path) for each in user.hear() if "theirs" in each.path}
+        finally:
+            end(mine)
+        assert names == {"theirs"}
+
+
+def test_of_a_process_that_is_gone_no_other_is_told(daemon: Daemon, top: Path) -> None:
+    tgid = free_tgid()
+    with opened_as(daemon, 0) as root:
+        root.watch(top, Mask.CREATE)
+        with stopped(daemon):
+            fork_as(tgid, OTHER_USER, lambda: (top / "theirs").touch())
+            mine = fork_as(tgid, USER, lambda: (top / "mine").touch(), stays=True)
+        try:
+            heard = {os.path.basename(each.path): (each.tgid, each.uid, each.comm != b"") for each in root.hear()}
+        finally:
+            end(mine)
+        assert heard == {"theirs": (tgid, UNKNOWN, False), "mine": (tgid, USER, True)}
+
+
+def test_thousands_of_events_leave_no_descriptors_of_processes(daemon: Daemon, top: Path) -> None:
+    private = top / "private"
+    with opened_as(daemon) as user, opened_as(daemon, OTHER_USER) as other:
+        user.watch(top, Mask.CREATE, ring_bytes=1 << 21)
+        as_user(lambda: private.mkdir(0o700), OTHER_USER)
+        user.hear()
+        before = n_pidfds(daemon)
+        for n in range(3):
+            with stopped(daemon):
+                for directory in (private, top):
+                    other.make_files(directory, 1000, f"{n}-")
+                    for m in range(10):
+                        as_user((directory / f"gone-{n}-{m}").touch, OTHER_USER)
+            most = 0
+            user.begin("hear")
+            while not user.has_answered():
+                most = max(most, n_pidfds(daemon))
+            assert len(user.finish()) == 1010
+            assert n_pidfds(daemon) == before
+            assert most <= before + PIDFDS_MAX
 
 
 # --- ended or stopped in the middle of something ---

@@ -627,7 +627,7 @@ def test_after_an_overflow_rights_are_looked_at_again(scene: Scene, root: Other)
     assert engine._group is not None
     with engine._lock:
         directory.chmod(0o700)
-        assert engine._group.read_all()[0]  # the record of that is lost
+        assert engine._sequence._read()[0]  # the record of that is lost
         engine._judge.overflow(7)
     root(actions.touch, directory / "two")
     (event,) = scene.view.hear()

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanotify_fastpath._engines.common.processes import Processes
+from fanotify_fastpath._engines.fanotify.doers import Doer, Doers, find_pidfds
 from fanotify_fastpath._engines.fanotify.raw import Raw, decode
 from fanotify_fastpath._uapi import records
-from fanotify_fastpath._uapi.constants import METADATA_LEN, InfoType
-from fanotify_fastpath._uapi.records import EventRecord, HandleInfo, MalformedRecord
+from fanotify_fastpath._uapi.constants import METADATA_LEN, NOPIDFD, InfoType
+from fanotify_fastpath._uapi.records import EventRecord, HandleInfo, MalformedRecord, PidfdInfo
 
 Fields = tuple[int, int, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
 HANDLES = (InfoType.FID, InfoType.DFID, InfoType.DFID_NAME, InfoType.OLD_DFID_NAME, InfoType.NEW_DFID_NAME)
@@ -58,6 +60,7 @@ names = st.binary(min_size=1, max_size=255).filter(lambda name: b"\0" not in nam
 infos = st.one_of(
     st.builds(encode_handle, st.sampled_from(HANDLES), st.binary(max_size=128), names),
     st.builds(encode_info, st.sampled_from([InfoType.PIDFD, InfoType.ERROR]), st.just(bytes(8))),
+    st.builds(encode_info, st.just(InfoType.PIDFD), st.binary(min_size=4, max_size=4)),
     st.builds(encode_info, st.integers(100, 255), st.binary(max_size=32)),
 )
 events = st.builds(
@@ -73,6 +76,16 @@ events = st.builds(
 def test_both_decoders_agree_on_well_formed_records(parts: list[bytes]) -> None:
     buffer = b"".join(parts)
     assert [fields(raw) for raw in decode(buffer)] == [expected(record) for record in records.decode(buffer)]
+
+
+@given(st.lists(events, max_size=6))
+def test_descriptors_of_processes_are_found_as_the_typed_decoder_finds_them(parts: list[bytes]) -> None:
+    buffer = b"".join(parts)
+    wanted = [
+        (record.pid, [NOPIDFD, *(info.pidfd for info in record.infos if isinstance(info, PidfdInfo))][-1])
+        for record in records.decode(buffer)
+    ]
+    assert find_pidfds(buffer) == wanted
 
 
 def outcome(told: Iterator[Fields]) -> tuple[list[Fields], MalformedRecord | None]:
@@ -115,6 +128,7 @@ def test_damaged_records_are_read_alike_or_refused_alike(parts: list[bytes], dat
         at = data.draw(st.integers(0, len(buffer) - 1))
         buffer[at] = data.draw(st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 3, 4, 23, 24, 25, 254, 255])))
     assert_decoders_agree(bytes(buffer))
+    assert len(find_pidfds(bytes(buffer))) >= len(outcome(map(fields, engines(bytes(buffer))))[0])
 
 
 @given(st.lists(events, min_size=1, max_size=4), st.data())
@@ -166,3 +180,9 @@ def test_an_event_of_a_whole_filesystem_has_an_empty_handle() -> None:
     error = encode_info(InfoType.ERROR, struct.pack("=iI", 117, 2))
     (raw,) = decode(encode_event(0x8000, 0, [info, error]))
     assert (raw.mask, raw.pid, raw.obj) == (0x8000, 0, FSID + bytes(8))
+
+
+def test_what_happened_again_was_done_by_the_same_process() -> None:
+    raw = Raw(0x10000000, 7)
+    raw.doer = Doer(Doers(lambda _: b"", int, Processes()), 7, 0.0, had_ended=True)
+    assert raw.again().doer is raw.doer

@@ -11,14 +11,15 @@ import resource
 import threading
 from typing import Final
 
+from fanotify_fastpath._engines.fanotify.doers import PIDFDS_MAX
 from fanotify_fastpath._engines.fanotify.engine import VIEWED_PROCESSES_MAX
 from fanotify_fastpath.errors import LimitReached
 
 #: its socket, the process at the other end, what wakes it
 PER_CONNECTION: Final = 4
 #: ring and pipe, kernel groups and cookie, what the engine polls and its second thread has, what is open while a
-#: directory is looked for; and processes, two for each
-PER_GROUP: Final = 32 + 2 * VIEWED_PROCESSES_MAX
+#: directory is looked for; processes, two for each; and one with each record of a read
+PER_GROUP: Final = 32 + 2 * VIEWED_PROCESSES_MAX + PIDFDS_MAX
 #: one for the marks of subtrees, one for those of single objects
 _KERNEL_GROUPS: Final = 2
 _GROUPS_PATH: Final = "/proc/sys/fs/fanotify/max_user_groups"

@@ -168,7 +168,7 @@ class Sight:
 
     def _see_undecided(self, raw: Raw, event: Event) -> Seen | None:
         """What may have been elsewhere, where the user has no right: only what the user did is told."""
-        if not self._is_own(event):
+        if not self._is_surely_own(event):
             self._withhold()
             return None
         name = None if raw.name == _SELF else raw.name
@@ -217,7 +217,7 @@ class Sight:
 
     def _see_by_object(self, found: Finding, event: Event) -> Seen | None:
         """What a marked object led to: its right was looked at, and paths begin with what the client calls it."""
-        if found.is_unproven and not self._is_own(event):
+        if found.is_unproven and not self._is_surely_own(event):
             event.mask &= Mask.DELETE_SELF
         if not event.mask:
             self._withhold()
@@ -241,12 +241,16 @@ class Sight:
 
     def _is_shown(self, place: Place, event: Event) -> bool:
         if place.state == UNSURE:
-            return self._is_own(event)
+            return self._is_surely_own(event)
         return place.state == SHOWN or self._sees_all
 
     def _is_own(self, event: Event) -> bool:
         """Tell whether a process of the user did it."""
         return event.process.uid == self.credentials.uid
+
+    def _is_surely_own(self, event: Event) -> bool:
+        """Tell whether it did without a doubt: of threads only a number is known, which another may have by now."""
+        return event.tid is None and self._is_own(event)
 
     def _withhold(self, *places: Place) -> None:
         self.n_withheld += 1

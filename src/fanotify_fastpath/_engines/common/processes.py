@@ -20,6 +20,7 @@ from fanotify_fastpath.events import NOBODY, Process
 _MAX_OPEN: Final = 256
 _DIR_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _COMM_BYTES: Final = 64
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 class _Known:
@@ -30,7 +31,7 @@ class _Known:
     :ivar looked_s: when that was, by the monotonic clock
     """
 
-    __slots__ = ("comm", "comm_fd", "dir_fd", "looked_s", "next", "process", "tgid")
+    __slots__ = ("_started_s", "comm", "comm_fd", "dir_fd", "looked_s", "next", "process", "tgid")
 
     def __init__(self, tgid: int) -> None:
         self.dir_fd = os.open(f"/proc/{tgid}", _DIR_FLAGS)
@@ -42,6 +43,7 @@ class _Known:
         self.tgid = tgid
         self.comm = b""
         self.looked_s = 0.0
+        self._started_s = 0.0
         self.process = NOBODY
         self.next: LaterProcess[_Known] | None = None
 
@@ -58,6 +60,19 @@ class _Known:
             self.process = Process(uid, os.fsdecode(comm.rstrip(b"\n")), self._exe())
         self.looked_s = time.monotonic()
         return self.process
+
+    @property
+    def started_s(self) -> float:
+        """
+        When it started at the latest, by CLOCK_BOOTTIME.
+
+        :raises OSError: ESRCH: it has ended
+        """
+        if not self._started_s:
+            # proc_pid_stat(5): the 22nd field; the second one, in parentheses, may hold anything
+            ticks = int(self.read("stat").rpartition(b")")[2].split()[19])
+            self._started_s = (ticks + 1) / _TICKS_PER_S
+        return self._started_s
 
     def read(self, name: str) -> bytes:
         """
@@ -125,6 +140,24 @@ class Processes:
                 process = self._meet(tgid) if known is None else self._look_later(known)
             self._batch[tgid] = process
         return process
+
+    def look(self, tgid: int) -> Process:
+        """Look at once, whatever is known already; NOBODY when no process has that id now and nothing holds."""
+        known = self._known.get(tgid)
+        return self._meet(tgid) if known is None else self._look(known)
+
+    def had_started(self, tgid: int, at_s: float) -> bool:
+        """
+        Tell whether the process that this id was last found to belong to had started by then.
+
+        :param at_s: by CLOCK_BOOTTIME
+        """
+        with self._lock:
+            known = self._known.get(tgid)
+            if known is not None:
+                with contextlib.suppress(OSError):
+                    return known.started_s <= at_s
+        return False
 
     def read(self, tgid: int, name: str) -> bytes:
         """

@@ -21,6 +21,7 @@ from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.common.turns import Turns
 from fanotify_fastpath._engines.common.viewer import Viewer
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
+from fanotify_fastpath._engines.fanotify.doers import Doers
 from fanotify_fastpath._engines.fanotify.interest import Interest
 from fanotify_fastpath._engines.fanotify.judge import Judge
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
@@ -47,8 +48,8 @@ _CLOCK: Final = time.CLOCK_BOOTTIME
 VIEWED_PROCESSES_MAX: Final = 64
 _VIEWED_RECORDS_MAX: Final = 1 << 16
 _VIEWED_DIRECTORIES_MAX: Final = 1 << 16
-#: what it knows of a process that has ended holds for so long: nobody can have the ids go round as fast
-_VIEWED_PROCESSES_HOLD_S: Final = 0.05
+#: what is known of one that has ended never holds by its id: descriptors tell (``doers``)
+_NEVER_S: Final = -1.0
 
 
 class FanotifyEngine:
@@ -79,9 +80,11 @@ class FanotifyEngine:
         self._lock = self._turns.lock
         self._store = Store(max_queued, self._count_lost)
         self._viewer = viewer
+        # descriptors of processes cost something, and a viewer's rights may depend on them; threads have none
+        self._has_doers = viewer is not None and not with_tid
         self._interest = Interest(is_viewed=viewer is not None)
         self._tree = Tree() if viewer is None else Tree(_VIEWED_DIRECTORIES_MAX)
-        processes = Processes() if viewer is None else Processes(VIEWED_PROCESSES_MAX, _VIEWED_PROCESSES_HOLD_S)
+        processes = Processes() if viewer is None else Processes(VIEWED_PROCESSES_MAX, _NEVER_S)
         sources = Sources(processes, self.superblocks, self._tree, self._interest)
         self._sender = Sender(sources, self.counters, self._store, include_self, with_tid, viewer)
         self._group: KernelGroup | None = None
@@ -116,7 +119,7 @@ class FanotifyEngine:
     def _add_object(self, mark: Mark) -> None:
         if self._objects is None:
             group = self._new_group()
-            self._objects = Objects(group, self.superblocks.get, self._sender, self._covered)
+            self._objects = Objects(group, self.superblocks.get, self._sender, self._covered, self._doers(group))
         self._superblock(mark.root)
         self._objects.add(mark)
 
@@ -140,7 +143,13 @@ class FanotifyEngine:
     def _make_judge(self) -> None:
         self._group = self._new_group()
         max_records = MAX_RECORDS if self._viewer is None else _VIEWED_RECORDS_MAX
-        self._sequence = Sequence(self._group.read_all, self._group.add_cookie(), self._group.n_queued, max_records)
+        self._sequence = Sequence(
+            self._group.read_all,
+            self._group.add_cookie(),
+            self._group.n_queued,
+            max_records,
+            self._doers(self._group),
+        )
         self._discovery = Discovery(self._tree, self._sequence, self.superblocks.get)
         self._judge = Judge(self._group, self._sequence, self._tree, self._discovery, self._interest, self._sender)
         self._sequence.held.directory_at = self._tree.directory_at
@@ -151,9 +160,16 @@ class FanotifyEngine:
         return None if self._group is None else self._discovery.directory(key)
 
     def _new_group(self) -> KernelGroup:
-        group = KernelGroup(with_tid=self._sender.with_tid, is_bounded=self._viewer is not None)
+        group = KernelGroup(
+            with_tid=self._sender.with_tid,
+            with_pidfd=self._has_doers,
+            is_bounded=self._viewer is not None,
+        )
         self._epoll.register(group.fd, select.EPOLLIN)
         return group
+
+    def _doers(self, group: KernelGroup) -> Doers | None:
+        return Doers(group.read, group.n_queued, self._sender.processes) if self._has_doers else None
 
     def remove_mark(self, mark: Mark) -> None:
         """Stop delivering events for *mark*."""

@@ -38,18 +38,21 @@ class KernelGroup:
     One fanotify group that reports file handles and names.
 
     :param with_tid: report thread ids instead of process ids
+    :param with_pidfd: report descriptors of processes; not together with *with_tid*
     :param is_bounded: the kernel keeps no more than ``/proc/sys/fs/fanotify/max_queued_events`` unread
     :raises NotPermitted: the limit of groups for unprivileged users, or seccomp, forbids it
     :raises UnsupportedFeature: the kernel is older than Linux 5.17
     """
 
-    def __init__(self, *, with_tid: bool = False, is_bounded: bool = False) -> None:
+    def __init__(self, *, with_tid: bool = False, with_pidfd: bool = False, is_bounded: bool = False) -> None:
         flags = InitFlag.REPORT_DFID_NAME_TARGET | InitFlag.CLOEXEC | InitFlag.NONBLOCK
         self.is_privileged = capabilities.has("CAP_SYS_ADMIN")
         if self.is_privileged:
             flags |= InitFlag.UNLIMITED_MARKS if is_bounded else InitFlag.UNLIMITED_QUEUE | InitFlag.UNLIMITED_MARKS
         if with_tid:
             flags |= InitFlag.REPORT_TID
+        if with_pidfd:
+            flags |= InitFlag.REPORT_PIDFD
         try:
             self.fd = syscalls.fanotify_init(flags)
         except OSError as exc:
@@ -113,6 +116,14 @@ class KernelGroup:
                 self._cookie.mark()
             self.n_remembered = 0
             self.forgot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def read(self, n_bytes: int) -> bytes:
+        """
+        Read what is queued, as much of it as fits.
+
+        :raises BlockingIOError: nothing is
+        """
+        return os.read(self.fd, n_bytes)
 
     def read_all(self) -> tuple[list[bytes], bool]:
         """

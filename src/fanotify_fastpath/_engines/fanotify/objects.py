@@ -14,6 +14,7 @@ from collections.abc import Callable
 from fanotify_fastpath._engines.common.superblock import Superblock
 from fanotify_fastpath._engines.common.viewer import RIGHTS
 from fanotify_fastpath._engines.fanotify.discovery import Discovery
+from fanotify_fastpath._engines.fanotify.doers import Doers
 from fanotify_fastpath._engines.fanotify.kernel_group import KernelGroup
 from fanotify_fastpath._engines.fanotify.raw import Raw
 from fanotify_fastpath._engines.fanotify.sender import Finding, Sender
@@ -35,6 +36,7 @@ class Objects:
     The marks of scope inode and mount of one group.
 
     :param covered: tells which event types the filesystem marks deliver of a directory already
+    :param doers: tells who did it, where the group reports descriptors of processes
     """
 
     def __init__(
@@ -43,12 +45,13 @@ class Objects:
         superblock_of: Callable[[bytes], Superblock | None],
         sender: Sender,
         covered: Callable[[bytes, bool], int],
+        doers: Doers | None = None,
     ) -> None:
         self.group = group
         self.marks: list[Mark] = []
         self._sender = sender
         self._covered = covered
-        self.sequence = Sequence(group.read_all)
+        self.sequence = Sequence(group.read_all, doers=doers)
         self._tree = Tree()
         self._discovery = Discovery(self._tree, self.sequence, superblock_of)
         self._superblock_of = superblock_of

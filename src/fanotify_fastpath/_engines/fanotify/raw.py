@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from fanotify_fastpath._engines.fanotify.doers import Doer
 from fanotify_fastpath._uapi import records
 from fanotify_fastpath._uapi.constants import HANDLE_HEADER_BYTES, METADATA_LEN, METADATA_VERSION, InfoType
 from fanotify_fastpath._uapi.words import s32, u16, u32, u64
@@ -32,9 +33,10 @@ class Raw:
     :ivar name2: for a rename the new name
     :ivar is_repeat: it vanished by merging and was inserted: when it happened is known only roughly
     :ivar pid: process (or thread) id; for an overflow the number of records lost, 0 when unknown
+    :ivar doer: who did it, where the kernel was asked for descriptors of processes
     """
 
-    __slots__ = ("dir", "dir2", "is_repeat", "mask", "name", "name2", "obj", "pid")
+    __slots__ = ("dir", "dir2", "doer", "is_repeat", "mask", "name", "name2", "obj", "pid")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Raw:
         self.dir2 = dir2
         self.name2 = name2
         self.is_repeat = False
+        self.doer: Doer | None = None
 
     @property
     def place(self) -> Place:
@@ -68,7 +71,7 @@ class Raw:
     def again(self) -> "Raw":
         """Copy a rename that happened again."""
         repeat = Raw(self.mask, self.pid, self.dir, self.name, self.obj, self.dir2, self.name2)
-        repeat.is_repeat = True
+        repeat.is_repeat, repeat.doer = True, self.doer
         return repeat
 
 

@@ -158,7 +158,7 @@ class Sender:
             if verdict.kind is VerdictKind.SKIP_EVENT:
                 self.counters.n_skipped += 1
                 return attachment is not None and attachment.handler.depends in _HOLDS_FOR_DIRECTORY
-        tgid, tid, process = self._who(raw.pid)
+        tgid, tid, process = self._who(raw.pid) if raw.doer is None else (raw.pid, None, raw.doer.process)
         # by position: a call with keywords takes twice as long
         event = Event(
             _mask_of(found.types),
@@ -194,7 +194,8 @@ class Sender:
         :param key: identity of the directory that it is about
         """
         event.time_ns = self.now_ns
-        event.tgid, event.tid, event.process = self._who(pid)
+        if self.viewer is None:  # whom it is not told
+            event.tgid, event.tid, event.process = self._who(pid)
         for each in (event,) if self.viewer is None else self.viewer.tell(event, key):
             self._put(each)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fanotify_fastpath._engines.fanotify.cookie import Cookie
+from fanotify_fastpath._engines.fanotify.doers import Doers
 from fanotify_fastpath._engines.fanotify.merging import HeldDeletes, RenameChains
 from fanotify_fastpath._engines.fanotify.raw import Raw, decode
 from fanotify_fastpath.mask import Mask
@@ -36,6 +37,7 @@ class Sequence:
     :param cookie: a record of our own in the queue
     :param n_queued: counts the records in the queue, which takes the kernel longer; for where there is no cookie
     :param max_records: records kept for an engine that is slow; past it, all are given up for one overflow record
+    :param doers: reads in the place of *read*, and tells who did it
     :ivar held: DELETEs whose time has not come
     :ivar renames: what was renamed, and whose place is in doubt at this place of the stream
     :ivar n_given: number of records given out, of those that were read
@@ -47,11 +49,13 @@ class Sequence:
         cookie: Cookie | None = None,
         n_queued: Callable[[], int] | None = None,
         max_records: int = MAX_RECORDS,
+        doers: Doers | None = None,
     ) -> None:
-        self._read = read
+        self._read = read if doers is None else doers.read_all
         self._cookie = cookie
         self._n_queued = n_queued
         self._max = max_records
+        self._doers = doers
         self._pending: deque[Raw] = deque()
         self._structure: dict[bytes, deque[Raw]] = {}
         self.held = HeldDeletes()
@@ -73,6 +77,9 @@ class Sequence:
         buffers, is_emptied = self._read()
         for buffer in buffers:
             raws = decode(buffer)
+            if self._doers is not None:
+                for raw, doer in zip(raws, self._doers.claim(), strict=True):
+                    raw.doer = doer
             if self._cookie_moment:
                 self._take_cookie(raws)
             self._n_read += len(raws)
@@ -204,7 +211,9 @@ class Sequence:
         if raw.mask & _RENAME:
             self.renames.note(raw, obj, self._moment)
         elif raw.mask & _DELETE and self._deleted_later(raw, obj):
-            self.held.add(Raw(raw.mask & (_DELETE | _ONDIR), raw.pid, raw.dir, raw.name, obj), self._moment)
+            held = Raw(raw.mask & (_DELETE | _ONDIR), raw.pid, raw.dir, raw.name, obj)
+            held.doer = raw.doer
+            self.held.add(held, self._moment)
             raw.mask &= ~_DELETE
         return raw
 
