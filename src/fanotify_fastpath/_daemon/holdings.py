@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fanotify_fastpath._daemon.account import ConnectionAccount, Resource
+from fanotify_fastpath._daemon.points import Points
 from fanotify_fastpath._engines.base import Engine
 from fanotify_fastpath.chain import Chain
 from fanotify_fastpath.errors import FastpathError, InvalidArgument
@@ -23,14 +24,14 @@ class ClientSet:
 
     :ivar number: the client's
     :ivar roots: as the engine knows it, with what is mounted inside
-    :ivar points: by the client's number: a root or an exception, and whether it is a root
+    :ivar points: its roots and exceptions, by the client's numbers
     :ivar marks: by the client's number, those that are made over it; None: not before it has a root
     :ivar is_asked: events are to tell whether they lie in it, marked or not
     """
 
     number: int
     roots: RootSet = field(default_factory=RootSet)
-    points: dict[int, tuple[Root, bool]] = field(default_factory=dict)
+    points: Points = field(default_factory=Points)
     marks: dict[int, tuple[Mask, Mark | None]] = field(default_factory=dict)
     is_asked: bool = False
 
@@ -43,15 +44,7 @@ class ClientSet:
             return {}
         keys = self._changed.copy()  # another thread may add to it
         self._changed -= keys
-        keys -= self.roots.points.keys()
-        gone = {number: root for number, (root, _) in self.points.items() if root.key in keys}
-        for number in gone:
-            del self.points[number]
-        return gone
-
-    def has(self, key: bytes) -> bool:
-        """Tell whether the object of that identity is a root or an exception of the client's."""
-        return any(root.key == key for root, _ in self.points.values())
+        return self.points.pop_all(keys - self.roots.points.keys())
 
     @property
     def is_used(self) -> bool:
@@ -99,7 +92,7 @@ class Holdings:
                 with contextlib.suppress(FastpathError, OSError):
                     self._put_back(each, root.key, before)
                 raise
-            each.points[root_number] = (root, included)
+            each.points.add(root_number, root, included=included)
 
     def _put(self, each: ClientSet, root: Root, included: bool) -> None:
         if not included:
@@ -127,12 +120,12 @@ class Holdings:
         each = self.sets.get(number)
         if each is None or root_number not in each.points:
             return
-        root, _ = each.points[root_number]
-        others = (point for other, point in each.points.items() if other != root_number and point[0].key == root.key)
+        root = each.points[root_number]
+        others = ((root, included) for other, included in each.points.at(root.key).items() if other != root_number)
         self._engine.catch_up()
         if root.key in each.roots.points:  # else it is gone
             self._put_back(each, root.key, next(others, None))
-        if each.points.pop(root_number, None) is not None:
+        if each.points.pop(root_number) is not None:
             self._account.give(Resource.ROOTS)
         self._forget_unused(each)
         self.forget_name(root.key)
@@ -152,7 +145,7 @@ class Holdings:
 
     def forget_name(self, key: bytes) -> None:
         """Have the name of an object forgotten, unless something here still has it."""
-        if not any(each.has(key) for each in self.sets.values()) and not any(
+        if not any(each.points.at(key) for each in self.sets.values()) and not any(
             mark.root.key == key for mark in self.objects.values()
         ):
             self._unname(key)

@@ -109,8 +109,8 @@ class NamingHoldings(Holdings):
         roots = (
             Name(number, of_mark=False)
             for each in self.sets.values()
-            for number, (root, is_included) in each.points.items()
-            if is_included and root.key == key
+            for number, is_included in each.points.at(key).items()
+            if is_included
         )
         marks = (Name(number, of_mark=True) for number, mark in self.objects.items() if mark.root.key == key)
         found = [*roots, *marks, *([] if new is None else [new])]
