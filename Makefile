@@ -51,6 +51,7 @@ check: $(SETUP) lint ## the quick tier of test, under two minutes
 long: $(SETUP) ## the tests that take minutes each, here and in the virtual machines
 	$(PYTEST) -m long --timeout 3600
 	$(BY_USER) -m long -k "not million" --timeout 3600
+	@PYTHONPATH=tests $(BIN)/python -m compiler.drawing.before  # the machines are slow at compiling
 	$(VM_TESTS) --long --timeout 20000
 
 fuzz: $(SETUP) ## look for packets and connections that break the daemon, SECONDS=60 each (its tool is installed then)

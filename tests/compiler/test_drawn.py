@@ -2,18 +2,18 @@
 
 import pytest
 
-from .drawing.many import PARTS, compare_kept, compare_many
+from .drawing.many import N_MANY, PARTS, compare_kept, compare_many, seeds_of
 from .drawing.natively import start
 
 
 def test_drawn_handlers_say_what_python_says() -> None:
-    compare_many("native", 200, start)
+    compare_many(seeds_of("native"), 200, start)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_drawn_handlers_say_what_python_says(part: int) -> None:
-    compare_many(f"many native {part}", 5000 // PARTS, start)
+    compare_many(seeds_of("native", part), N_MANY // PARTS, start)
 
 
 def test_what_failed_once() -> None:

@@ -53,7 +53,17 @@ def start(kind: type[Handler], instance: Handler) -> Iterator[Runner]:
 
     :raises VerifierError: the verifier does not accept it
     """
-    compiled = compile_handler(kind, read_frame())
+    with run(compile_handler(kind, read_frame()), instance) as runner:
+        yield runner
+
+
+@contextlib.contextmanager
+def run(compiled: CompiledHandler, instance: Handler) -> Iterator[Runner]:
+    """
+    Load a compiled handler.
+
+    :raises VerifierError: the verifier does not accept it
+    """
     opened = open_object(
         compiled, instance, lambda roots: getattr(roots, "slot", None), _PROGRAM, lambda handled: None, {}
     )

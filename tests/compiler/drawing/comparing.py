@@ -1,9 +1,11 @@
 """One program and its events, by CPython and compiled: what both say, and what both remember."""
 
+import contextlib
 import json
 import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,37 +48,82 @@ def kept_seeds() -> list[str]:
     return [str(seed) for seed in json.loads(SEEDS.read_text())]
 
 
-def compare(seed: str, start: Start, n_events: int = N_EVENTS) -> Program:
+@dataclass(frozen=True)
+class Case:
+    """
+    A program and its events, and what is to come of it.
+
+    :ivar seed: of the program and the events
+    :ivar packed: the events, as compiled code reads them
+    :ivar said: of each, by CPython
+    :ivar remembered: after all of them, by CPython
+    """
+
+    seed: str
+    program: Program
+    events: list[Event]
+    packed: list[bytes]
+    said: list[int]
+    remembered: Memory
+
+
+def draw_case(seed: str, n_events: int = N_EVENTS) -> Case:
+    """Draw the program of a seed and its events, and have CPython do it."""
+    program = draw_program(seed)
+    return expect(seed, program, draw_events(program, seed, n_events))
+
+
+def expect(seed: str, program: Program, events: list[Event]) -> Case:
+    """Have CPython do it."""
+    _, instance = make_handler(program)
+    said = [_by_python(instance, python_event(inside, **fields)) for inside, fields in events]
+    packed = [event_bytes(inside, **fields) for inside, fields in events]
+    return Case(seed, program, events, packed, said, _memory(instance, program.has_state))
+
+
+def make_handler(program: Program) -> tuple[type[Handler], Handler]:
+    """Make the class of a program, and an instance with its attributes."""
+    body, members, globals_ = ("\n".join(part) for part in (program.body, program.members, program.globals_))
+    kind = make(body, members=members, globals_=globals_)
+    instance = kind()
+    vars(instance).update(program.attributes)
+    return kind, instance
+
+
+def compare(seed: str, start: Start) -> Program:
     """
     Draw the program of a seed, and compare what is said of its events.
 
     :raises CompileError: the program is refused
     :raises AssertionError: something differs; the seed is kept
     """
-    program = draw_program(seed)
-    found = difference(program, draw_events(program, seed, n_events), start)
+    return check(draw_case(seed), start)
+
+
+def check(case: Case, start: Start) -> Program:
+    """
+    Compare what is said of the events of a program; return the program.
+
+    :raises CompileError: the program is refused
+    :raises AssertionError: something differs; the seed is kept
+    """
+    found = difference(case, start)
     if found is not None:
-        SEEDS.write_text(json.dumps(sorted({*kept_seeds(), seed}), indent=1) + "\n")
-        raise AssertionError(f"program {seed!r}: {found}\n\n{source(program)}")
-    return program
+        with contextlib.suppress(OSError):  # in a machine nothing can be written
+            SEEDS.write_text(json.dumps(sorted({*kept_seeds(), case.seed}), indent=1) + "\n")
+        raise AssertionError(f"program {case.seed!r}: {found}\n\n{source(case.program)}")
+    return case.program
 
 
-def difference(program: Program, events: list[Event], start: Start) -> str | None:
+def difference(case: Case, start: Start) -> str | None:
     """What differs first; None if nothing does."""
-    body, members, globals_ = ("\n".join(part) for part in (program.body, program.members, program.globals_))
-    kind = make(body, members=members, globals_=globals_)
-    interpreted, instance = kind(), kind()
-    for each in (interpreted, instance):
-        vars(each).update(program.attributes)
-    with start(kind, instance) as compiled:
-        for inside, fields in events:
-            expected = _by_python(interpreted, python_event(inside, **fields))
-            said = compiled.run(event_bytes(inside, **fields))
+    with start(*make_handler(case.program)) as compiled:
+        for (inside, fields), packed, expected in zip(case.events, case.packed, case.said, strict=True):
+            said = compiled.run(packed)
             if said != expected:
                 return f"compiled says {said}, CPython {expected}, of {fields}, inside {inside}"
         kept = compiled.remembered()
-    expected_memory = _memory(interpreted, program.has_state)
-    wrong = {name: (table, expected_memory[name]) for name, table in kept.items() if table != expected_memory[name]}
+    wrong = {name: (table, case.remembered[name]) for name, table in kept.items() if table != case.remembered[name]}
     return f"compiled and CPython remember {wrong}" if wrong else None
 
 

@@ -3,13 +3,17 @@
 import collections
 import contextlib
 import itertools
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from fanotify_fastpath.errors import CompileError, VerifierError
 
 from .comparing import Start, compare, kept_seeds
 from .draw import MAKERS
+from .program import Program
 
-#: where there are very many they are compared in so many tests, each with seeds of its own
+#: programs that are very many, and in how many tests they are compared, each with seeds of its own
+N_MANY = 5000
 PARTS = 10
 #: part of the programs that the compiler must accept
 _ACCEPTED = 0.7
@@ -20,23 +24,39 @@ _SAID_OF_LARGE = ("BPF program is too large", "jumps is too complex")
 _ENOUGH = 200
 
 
-def compare_many(stem: str, n: int, start: Start) -> None:
-    """
-    Compare *n* programs that can be compiled. Most of those that are drawn must be, and nothing that can be drawn may
-    be missing from them.
+def compare_many(seeds: Iterable[str], n: int, start: Start) -> None:
+    """Compare *n* programs that can be compiled; see :func:`check_outcomes`."""
+    check_outcomes(n, (partial(compare, seed, start) for seed in seeds))
 
-    :param stem: of the seeds
+
+def seeds_of(stem: str, part: int | None = None) -> Iterator[str]:
+    """
+    The seeds of a test.
+
+    :param part: of very many
+    """
+    beginning = stem if part is None else f"many {stem} {part}"
+    return (f"{beginning} {number}" for number in itertools.count())
+
+
+def check_outcomes(n: int, attempts: Iterable[Callable[[], Program]]) -> None:
+    """
+    Compare programs until *n* were the same. Most of those that are drawn must be, and nothing that can be drawn may be
+    missing from them.
+
+    :param attempts: each compares a program and returns it
     :raises VerifierError: a program is not accepted, for another reason than its size
     """
     used: collections.Counter[str] = collections.Counter()
     outcomes: collections.Counter[str] = collections.Counter()
-    for number in itertools.count():
-        outcome, constructs = _outcome(f"{stem} {number}", start)
+    for attempt in itertools.islice(attempts, 2 * n):
+        outcome, constructs = _outcome(attempt)
         outcomes[outcome] += 1
         used.update(constructs)
-        if outcomes["same"] == n or number > 2 * n:
+        if outcomes["same"] == n:
             break
     print(f"{dict(outcomes)}; rarest: {used.most_common()[:-6:-1]}")
+    assert outcomes["same"] == n
     assert outcomes["same"] + outcomes["too large"] >= _ACCEPTED * outcomes.total()
     assert outcomes["too large"] <= 1 + _TOO_LARGE * outcomes.total()
     missing = {maker.name for makers in MAKERS.values() for maker in makers} - used.keys()
@@ -50,10 +70,10 @@ def compare_kept(start: Start) -> None:
             compare(seed, start)
 
 
-def _outcome(seed: str, start: Start) -> tuple[str, frozenset[str]]:
+def _outcome(attempt: Callable[[], Program]) -> tuple[str, frozenset[str]]:
     """What comes of a program, and the constructs in it if it was compared."""
     try:
-        return "same", compare(seed, start).used
+        return "same", attempt().used
     except CompileError:
         return "refused", frozenset()
     except VerifierError as exc:

@@ -16,7 +16,7 @@ from typing import Any
 
 from fanotify_fastpath.errors import FastpathError
 
-from .comparing import N_EVENTS, difference, source
+from .comparing import N_EVENTS, difference, expect, source
 from .events import Event, draw_events
 from .natively import start
 from .program import Program, draw_program
@@ -46,7 +46,7 @@ def shrink(program: Program, events: list[Event]) -> tuple[Program, str] | None:
 
 def _fails(program: Program, events: list[Event]) -> str | None:
     try:
-        return difference(program, events, start)
+        return difference(expect("", program, events), start)
     except (FastpathError, SyntaxError, TypeError, AttributeError, NameError):
         return None
 
