@@ -93,8 +93,8 @@ def compare_before(part: int, run: Run) -> bool:
 
 def _path(part: int) -> Path:
     """Where a part is, under a name that tells what it was made of."""
-    packages = Path(_compiler.__file__).parent, _HERE
-    sources = (source for package in packages for source in sorted(package.glob("*.py")))
+    packages = Path(_compiler.__file__).parent, _HERE.parent
+    sources = (source for package in packages for source in sorted(package.rglob("*.py")))
     digest = hashlib.sha256(b"".join([read_frame(), *(source.read_bytes() for source in sources)])).hexdigest()
     return _DIRECTORY / digest / f"{part}.pickle.gz"
 
